@@ -1,0 +1,3 @@
+"""resexp: a laboratory for residual networks."""
+
+__version__ = "0.1.0"

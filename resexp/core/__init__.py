@@ -1,0 +1,1 @@
+"""Ground floor: declarations, results, statistics, the lab, errors. Imports neither torch nor the floors above."""

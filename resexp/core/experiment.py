@@ -1,0 +1,134 @@
+"""The declaration every experiment is: parameters, measurement, theory, plot, sources, in one frozen model.
+
+Options of the command line, keys of the YAML, the JSON Schema, the reference page, the CSV columns and the
+identity of a stored cell are all read from here; there is no second list anywhere.
+"""
+
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from resexp.core.errors import UsageError, nearest
+from resexp.core.lab import Lab
+from resexp.core.result import Result
+
+
+def param(default: Any, meaning: str, *, positional: bool = False, **constraints: Any) -> Any:
+    """Declare a parameter: its default, its meaning with unit, and pydantic constraints (ge, le, gt...)."""
+    return Field(default, description=meaning, json_schema_extra={"positional": positional}, **constraints)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """How the rows of an experiment are drawn: x against y, one panel for each quantity where rows have one.
+
+    x, y: columns; theory is drawn as a line and the interval as a band where the rows have them.
+    """
+
+    x: str
+    y: str = "mean"
+    log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take. memory: bytes at the peak; seconds: on this machine, None where not known."""
+
+    memory: int
+    seconds: float | None
+    detail: str = ""
+
+
+class Experiment(BaseModel, ABC):
+    """Base of all experiments. Subclass Ensemble (random networks) or Table (exact numbers)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: ClassVar[int] = 1
+    """Raise it when the numbers change: stored results of an older version are not read back."""
+    axes: ClassVar[tuple[str, ...]]
+    """Columns that say where a row stands (block, lag, length)."""
+    plot: ClassVar[Plot | None] = None
+    quick: ClassVar[Mapping[str, Any]] = {}
+    """Parameters of the small setting that the contract tests and --quick run."""
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Command lines, without `resexp`, shown in the help; each is run by the tests at its quick setting."""
+    random: ClassVar[bool] = True
+    """Whether the numbers depend on seed, device and dtype."""
+
+    @classmethod
+    def name(cls) -> str:
+        """Name on the command line: that of the module, with hyphens."""
+        return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    @classmethod
+    def summary(cls) -> str:
+        """First sentence of the class docstring."""
+        return inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+
+    @classmethod
+    def mathematics(cls) -> str:
+        """Docstring of the module: formulas, where they are exact and where they are limits, sources."""
+        return inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "") -> Self:
+        """Validate parameters; raise one UsageError that names every wrong one and what it must be."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            sentences = [_sentence(cls, dict(problem)) for problem in error.errors()]
+            raise UsageError((f"{where}: " if where else "") + "\n".join(sentences)) from None
+
+    @abstractmethod
+    def compute(self, lab: Lab) -> Result:
+        """Run the experiment in the lab."""
+
+    def estimate(self, lab: Lab) -> Estimate:
+        """What a run would take; raise UsageError where it does not fit the lab's memory."""
+        return Estimate(memory=1 << 20, seconds=None)
+
+
+def _sentence(cls: type[Experiment], problem: dict[str, Any]) -> str:
+    """One validation error as a sentence: which parameter, what is wrong, what it must be."""
+    location = [str(part) for part in problem["loc"]]
+    name = location[0] if location else ""
+    option = f"--{name.replace('_', '-')}"
+    got, kind, context = problem.get("input"), problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"'{name}' is not a parameter of {cls.name()}{nearest(name, cls.model_fields)}."
+    if kind == "value_error" and not name:
+        return str(context["error"])
+    field = cls.model_fields.get(name)
+    meaning = f" ({field.description})" if field else ""
+    return f"{option} {got}: {_requirement(kind, context, problem['msg'], got)}{meaning}."
+
+
+_COMPARISONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "greater_than_equal": lambda c: f"must be at least {c['ge']}",
+    "greater_than": lambda c: f"must be more than {c['gt']}",
+    "less_than_equal": lambda c: f"must be at most {c['le']}",
+    "less_than": lambda c: f"must be less than {c['lt']}",
+}
+
+
+def _requirement(kind: str, context: dict[str, Any], message: str, got: object) -> str:
+    if kind in _COMPARISONS:
+        return _COMPARISONS[kind](context)
+    if kind == "literal_error":
+        choices = [c.strip(" '") for c in context["expected"].replace(" or ", ", ").split(",")]
+        return f"must be one of {', '.join(choices)}{nearest(str(got), choices)}"
+    if kind.startswith("int"):
+        return "must be a whole number"
+    if kind.startswith("float") or kind == "finite_number":
+        return "must be a finite number"
+    if kind.startswith("bool"):
+        return "must be true or false"
+    if kind == "value_error":
+        return str(context["error"])
+    return message[0].lower() + message[1:]

@@ -1,0 +1,101 @@
+"""What an experiment gives back: long, tidy rows, headline figures, judged families, notes.
+
+Everything in a Result is plain data (str, int, float, None), ready for CSV and JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from resexp.core.statistics import Array, Samples
+
+Value = str | int | float | None
+TheoryKind = Literal["exact", "limit", "finite-width", "monte-carlo", "reference"]
+
+STATISTICS_COLUMNS = (
+    "mean",
+    "stderr",
+    "ci_low",
+    "ci_high",
+    "median",
+    "draws",
+    "theory",
+    "theory_kind",
+    "verdict",
+)
+"""Columns of a measured number, a public interface: ci is the 95 % interval of the mean over networks."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity at one place, measured on every network.
+
+    axes: where (`{"block": 3}`); samples: (draws,);
+    statistic: (draws,) what is judged, where that is not the sample itself.
+    """
+
+    axes: Mapping[str, int]
+    quantity: str
+    samples: Samples
+    statistic: Array | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What theory says of a Row.
+
+    log: natural logarithm of the mean over networks (positive quantities; no depth overflows it);
+    value: the mean itself where it may be negative;
+    typical_log: mean over networks of the logarithm, which at finite width is below `log`;
+    judged: expectation of the Row's `statistic` where it has one;
+    bias: declared bound on the error of the judged increment into this row (0 where exact).
+    """
+
+    kind: TheoryKind
+    log: float | None = None
+    value: float | None = None
+    typical_log: float | None = None
+    judged: float | None = None
+    bias: float = 0.0
+    is_definition: bool = False
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A measured quantity and how it is judged.
+
+    judged: `log increments` (growth from row to row), `level` (the statistic itself) or `nothing`;
+    margin: how far off, in the judged statistic, still counts as the same;
+    headline: name of the figure that sums the family up; reverse: rows grow from the last to the first;
+    hidden: judged and summed up, but without rows of its own.
+    """
+
+    name: str
+    meaning: str
+    positive: bool = True
+    judged: Literal["log increments", "level", "nothing"] = "log increments"
+    margin: float = 0.02
+    headline: str | None = None
+    reverse: bool = False
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class FamilyResult:
+    """Verdict on one quantity over all its rows, in a word, a number and a sentence."""
+
+    quantity: str
+    verdict: str
+    p_value: float | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows (dicts over `columns`), headline figures, families and notes of one cell."""
+
+    columns: tuple[str, ...]
+    rows: list[dict[str, Value]]
+    headline: list[dict[str, Value]] = field(default_factory=list)
+    families: list[FamilyResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)

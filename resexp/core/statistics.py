@@ -1,0 +1,196 @@
+"""Intervals over random networks. The unit is always one network.
+
+Levels such as the second moment after many blocks are close to log-normal over networks: their ordinary
+t interval covers 75 % instead of 95 % at 16 draws, so the mean of a positive quantity gets the hull of Cox's
+interval on the log and the delta-method interval, and the median gets order statistics.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+LN2 = math.log(2.0)
+LARGEST_LOG2 = 1023.0
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One number for each network, kept as `mantissa * 2**exponent` so that no depth overflows.
+
+    mantissa: (draws,) float64; exponent: (draws,) int64.
+    """
+
+    mantissa: Array
+    exponent: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: Array) -> "Samples":
+        """Samples that fit float64 as they are. values: (draws,)."""
+        values = np.asarray(values, dtype=np.float64)
+        return cls(values, np.zeros(values.shape, dtype=np.int64))
+
+    @classmethod
+    def from_log(cls, log: Array) -> "Samples":
+        """Positive samples from their natural logarithm. log: (draws,)."""
+        log2 = np.asarray(log, dtype=np.float64) / LN2
+        exponent = np.where(np.isfinite(log2), np.floor(log2), 0.0).astype(np.int64)
+        return cls(np.exp2(log2 - exponent), exponent)
+
+    @property
+    def draws(self) -> int:
+        """How many networks."""
+        return len(self.mantissa)
+
+    @property
+    def log2(self) -> Array:
+        """Base-2 logarithm of positive samples, (draws,); -inf where a sample is zero."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.log2(self.mantissa) + self.exponent, dtype=np.float64)
+
+    @property
+    def log(self) -> Array:
+        """Natural logarithm of positive samples, (draws,)."""
+        return self.log2 * LN2
+
+    def scaled(self) -> tuple[Array, int]:
+        """Return (values, exponent): all samples over one common power of two, the largest near 1."""
+        alive = self.mantissa != 0
+        top = int(self.exponent[alive].max()) if alive.any() else 0
+        return np.ldexp(self.mantissa, np.maximum(self.exponent - top, -2000).astype(np.int32)), top
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Mean, standard error, 95 % interval of the mean, and median of one quantity over networks.
+
+    Values whose magnitude float64 cannot hold are None, never infinite.
+    """
+
+    mean: float | None
+    stderr: float | None
+    ci_low: float | None
+    ci_high: float | None
+    median: float | None
+    draws: int
+    effective_draws: float
+
+
+def summarise(samples: Samples, *, positive: bool) -> Summary:
+    """Summary of samples over networks; `positive` quantities get the log-normal interval."""
+    values, exponent = samples.scaled()
+    draws = len(values)
+    if not np.isfinite(values).all():
+        return Summary(None, None, None, None, None, draws, 0.0)
+    mean, deviation = float(values.mean()), float(values.std(ddof=1))
+    stderr = deviation / math.sqrt(draws)
+    if positive and values.min() > 0:
+        low, high = log_normal_interval(samples.log - exponent * LN2)
+    else:
+        half = student_quantile(0.975, draws - 1) * stderr
+        low, high = mean - half, mean + half
+    numbers = [_times_power_of_two(x, exponent) for x in (mean, stderr, low, high, float(np.median(values)))]
+    return Summary(*numbers, draws=draws, effective_draws=effective_draws(values))
+
+
+def _times_power_of_two(value: float, exponent: int) -> float | None:
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return None
+
+
+def effective_draws(values: Array) -> float:
+    """How many networks carry the mean: (sum q)^2 / sum q^2, between 1 and the number of draws."""
+    square = float(np.square(values).sum())
+    return float(values.sum()) ** 2 / square if square > 0 else 0.0
+
+
+def log_normal_interval(log: Array, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean of exp(log), log: (draws,): the hull of Cox's and the delta-method interval.
+
+    Cox alone fails at many draws when the law is not quite log-normal; the delta method alone at few.
+    Source: Zhou and Gao 1997 for Cox's interval.
+    """
+    draws, quantile = len(log), student_quantile(0.5 + level / 2, len(log) - 1)
+    variance = float(log.var(ddof=1))
+    cox = float(log.mean()) + variance / 2
+    cox_half = quantile * math.sqrt(variance / draws + variance**2 / (2 * (draws - 1)))
+    shift = float(log.max())
+    weights = np.exp(log - shift)
+    mean = float(weights.mean())
+    delta = math.log(mean) + shift
+    delta_half = quantile * float(weights.std(ddof=1)) / math.sqrt(draws) / mean
+    low, high = min(cox - cox_half, delta - delta_half), max(cox + cox_half, delta + delta_half)
+    return _exp(low), _exp(high)
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < LARGEST_LOG2 * LN2 else math.inf
+
+
+def median_interval(values: Array, level: float = 0.95) -> tuple[float, float] | None:
+    """Distribution-free interval of the median by order statistics; None below 6 draws, where none exists."""
+    draws = len(values)
+    rank = _median_rank(draws, level)
+    if rank is None:
+        return None
+    ordered = np.sort(values)
+    return float(ordered[rank]), float(ordered[draws - 1 - rank])
+
+
+@lru_cache(maxsize=64)
+def _median_rank(draws: int, level: float) -> int | None:
+    """Largest r with P(Binomial(draws, 1/2) <= r - 1) <= (1 - level) / 2, as a zero-based rank r - 1."""
+    tail, rank = 0.0, -1
+    log_total = draws * LN2
+    for k in range(draws):
+        log_count = math.lgamma(draws + 1) - math.lgamma(k + 1) - math.lgamma(draws - k + 1)
+        tail += math.exp(log_count - log_total)
+        if tail > (1 - level) / 2:
+            break
+        rank = k
+    return rank if rank >= 0 else None
+
+
+def student_tail(t: float, freedom: float) -> float:
+    """P(T > t) for t >= 0 and Student's law with the given degrees of freedom, to relative precision."""
+    return 0.5 * _incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
+
+
+@lru_cache(maxsize=4096)
+def student_quantile(probability: float, freedom: float) -> float:
+    """t with P(T <= t) = probability (between 1/2 and 1), by bisection on the tail."""
+    tail = 1.0 - probability
+    low, high = 0.0, 2.0
+    while student_tail(high, freedom) > tail:
+        high *= 2.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_tail(middle, freedom) > tail else (low, middle)
+    return (low + high) / 2
+
+
+def _incomplete_beta(x: float, a: float, b: float) -> float:
+    """Regularised incomplete beta function I_x(a, b) by Lentz's continued fraction (DLMF 8.17.22)."""
+    if x <= 0.0 or x >= 1.0:
+        return min(max(x, 0.0), 1.0)
+    if x > (a + 1) / (a + b + 2):
+        return 1.0 - _incomplete_beta(1.0 - x, b, a)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    tiny = 1e-300
+    c, d = 1.0, 1.0 / max(1.0 - (a + b) * x / (a + 1), tiny)
+    fraction = d
+    for m in range(1, 10_000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for term in (even, odd):
+            d = 1.0 / (1.0 + term * d or tiny)
+            c = 1.0 + term / c or tiny
+            fraction *= d * c
+        if abs(d * c - 1.0) < 1e-15:
+            break
+    return math.exp(log_front) * fraction / a

@@ -1,0 +1,1 @@
+"""From a declaration to a stored result: registry, parameters, cells, store, batches."""

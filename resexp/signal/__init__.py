@@ -1,0 +1,1 @@
+"""The propagation engine: ensembles of random networks, layer by layer, forward and backward."""

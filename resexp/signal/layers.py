@@ -1,0 +1,144 @@
+"""Layers of a branch with hand-written backward passes.
+
+Every tensor is (networks, batch, width). A layer keeps what its backward pass needs and nothing else; weights
+carry no gradient, for only gradients with respect to activations are measured.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+ActivationName = Literal["relu", "tanh", "gelu", "linear"]
+ACTIVATIONS: tuple[ActivationName, ...] = get_args(ActivationName)
+
+
+class Layer(Protocol):
+    """Something a signal goes through and a gradient comes back through."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Output for input x, both (networks, batch, width)."""
+
+    def backward(self, g: Tensor) -> Tensor:
+        """Gradient with respect to the input of the last forward call; may reuse the memory of g."""
+
+
+class Scratch:
+    """Two tensors of (networks, batch, width) that layers hand their transient results around in."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._pair = (torch.empty_like(like), torch.empty_like(like))
+
+    def beside(self, x: Tensor) -> Tensor:
+        """The scratch tensor that is not x."""
+        first, second = self._pair
+        return second if x is first else first
+
+
+class Multiply:
+    """x @ W with one weight matrix a network; draw() returns W of the tile at hand, (networks, width, width)."""
+
+    def __init__(self, draw: Callable[[], Tensor], scratch: Scratch) -> None:
+        self.weights, self._scratch = draw, scratch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x @ W."""
+        return torch.bmm(x, self.weights(), out=self._scratch.beside(x))
+
+    def backward(self, g: Tensor) -> Tensor:
+        """g @ W transposed."""
+        return torch.bmm(g, self.weights().mT, out=self._scratch.beside(g))
+
+
+class Relu:
+    """max(x, 0); keeps its output, whose sign is the derivative."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._output = torch.empty_like(like)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """max(x, 0)."""
+        return torch.clamp_min(x, 0.0, out=self._output)
+
+    def backward(self, g: Tensor) -> Tensor:
+        """g where the output was positive."""
+        # Three times as fast as a product with a mask, and in place.
+        torch.ops.aten.threshold_backward.grad_input(g, self._output, 0.0, grad_input=g)
+        return g
+
+
+class Smooth:
+    """An activation given by a function that returns (value, derivative); keeps the derivative."""
+
+    def __init__(self, function: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
+        self._function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value at x."""
+        value, self._derivative = self._function(x)
+        return value
+
+    def backward(self, g: Tensor) -> Tensor:
+        """g times the derivative at x."""
+        return g.mul_(self._derivative)
+
+
+class Identity:
+    """x itself: the activation of a linear network."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A copy of x, for the caller may change x in place."""
+        return x.clone()
+
+    def backward(self, g: Tensor) -> Tensor:
+        """The gradient g itself."""
+        return g
+
+
+class BatchNorm:
+    """Each unit to mean 0 and variance 1 over the batch (Ioffe and Szegedy 2015), no gamma, no beta, no epsilon."""
+
+    def __init__(self, like: Tensor, scratch: Scratch) -> None:
+        self._output, self._scratch = torch.empty_like(like), scratch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised x."""
+        centred = torch.sub(x, x.mean(1, keepdim=True), out=self._output)
+        deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True).mul_(x.shape[1] ** -0.5)
+        self._inverse = deviation.reciprocal_()  # (networks, 1, width)
+        return centred.mul_(self._inverse)
+
+    def backward(self, g: Tensor) -> Tensor:
+        """(g - mean(g) - z mean(z g)) / s, means over the batch, z the normalised input, s its deviation."""
+        projection = torch.mul(g, self._output, out=self._scratch.beside(g)).mean(1, keepdim=True)
+        return (
+            g.sub_(g.mean(1, keepdim=True)).addcmul_(self._output, projection, value=-1).mul_(self._inverse)
+        )
+
+
+def activation(name: ActivationName, like: Tensor) -> Layer:
+    """A fresh layer that applies the named activation to tensors such as `like`."""
+    if name == "relu":
+        return Relu(like)
+    if name == "linear":
+        return Identity()
+    return Smooth(_tanh if name == "tanh" else _gelu)
+
+
+def is_homogeneous(name: ActivationName) -> bool:
+    """Whether f(c x) = c f(x) for c > 0, so that a net can be rescaled on the way."""
+    return name in {"relu", "linear"}
+
+
+def _tanh(x: Tensor) -> tuple[Tensor, Tensor]:
+    value = torch.tanh(x)
+    return value, 1 - value.square()
+
+
+def _gelu(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x Phi(x) and Phi(x) + x phi(x), Phi and phi the normal distribution and density."""
+    cumulative = torch.erf(x * math.sqrt(0.5)).add_(1).mul_(0.5)
+    density = torch.exp(-0.5 * x.square()).mul_(1 / math.sqrt(2 * math.pi))
+    return x * cumulative, cumulative + x * density

@@ -1,0 +1,55 @@
+"""A residual stack: first linear layer, K blocks h' = skip h + branch f(h), linear read-out.
+
+Here is what a stack is made of; propagator.py runs it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from resexp.core.initialisation import Initialisation
+from resexp.core.schemes import Scheme
+from resexp.signal.layers import ActivationName
+
+Order = Literal["relu-linear", "linear-relu", "two-layer"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+Cotangent = Literal["loss", "independent", "sum"]
+COTANGENTS: tuple[Cotangent, ...] = get_args(Cotangent)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What a residual stack is made of; every network of an ensemble has the same.
+
+    depth: blocks; width: units of each layer and inputs; batch: examples.
+    """
+
+    depth: int
+    width: int
+    batch: int
+    scheme: Scheme
+    order: Order
+    init: Initialisation
+    activation: ActivationName
+    cotangent: Cotangent
+
+    @property
+    def tile(self) -> int:
+        """Networks that share one random stream and one batched product; a function of the width alone."""
+        return 8 if self.width <= 512 else 2
+
+    @property
+    def matrices(self) -> int:
+        """Weight matrices in a block."""
+        return 2 if self.order == "two-layer" else 1
+
+    @property
+    def saved_tensors(self) -> int:
+        """Tensors of (batch, width) that a block keeps for its backward pass."""
+        return self.matrices * (2 if self.scheme.batchnorm else 1)
+
+    def layers(self) -> tuple[str, ...]:
+        """Kinds of layer in a branch, in order (figure 11.5 a, b, c); batch norm comes first (figure 11.6 c)."""
+        norm = ("norm",) if self.scheme.batchnorm else ()
+        if self.order == "linear-relu":
+            return (*norm, "multiply", "activate")
+        return (*norm, "activate", "multiply") * self.matrices
