@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -35,30 +34,38 @@ class Measured:
         predictions = [p for p in self._ordered(self.predictions) if p is not None]
         if self.quantity.judged == "nothing" or len(predictions) < len(self.rows):
             return None
+        rows, margin = self._ordered(self.rows), self.quantity.margin
         bias = np.array([p.bias for p in predictions])
-        rows = self._ordered(self.rows)
-        if self.quantity.judged == "level":
-            statistic = np.stack(
-                [r.samples.scaled()[0] if r.statistic is None else r.statistic for r in rows], 1
-            )
+        if self.quantity.judged == "log increments":
+            levels = np.stack([row.samples.log for row in rows], axis=1)
+            theory = np.array([_typical_log(p) for p in predictions])
+        else:
+            levels = np.stack([_level_samples(row) for row in rows], axis=1)
             theory = np.array([_level(p) for p in predictions])
-            return Family(statistic, theory, bias, self.quantity.margin)
-        log = np.array([_typical_log(p) for p in predictions])
-        first = rows[0].samples.log[:, None]
-        statistic = np.concatenate([first, self.log_increments()], axis=1)
-        theory = np.concatenate([log[:1], np.diff(log)])
+        if self.quantity.judged == "level":
+            return Family(levels, theory, bias, margin)
+        with np.errstate(invalid="ignore"):
+            increments = np.diff(levels, axis=1)
         if predictions[0].is_definition:
-            return Family(statistic[:, 1:], theory[1:], bias[1:], self.quantity.margin)
-        return Family(statistic, theory, bias, self.quantity.margin, leading=1)
+            return Family(increments, np.diff(theory), bias[1:], margin)
+        statistic = np.concatenate([levels[:, :1], increments], axis=1)
+        return Family(statistic, np.concatenate([theory[:1], np.diff(theory)]), bias, margin, leading=1)
 
     def _ordered(self, items: Sequence) -> list:  # type: ignore[type-arg]
         return list(reversed(items)) if self.quantity.reverse else list(items)
 
 
+def _level_samples(row: Row) -> Array:
+    """What is judged of a row that is judged as it stands, (draws,)."""
+    return np.ldexp(row.samples.mantissa, row.samples.exponent) if row.statistic is None else row.statistic
+
+
 def _level(prediction: Prediction) -> float:
-    level = prediction.value if prediction.judged is None else prediction.judged
+    if prediction.judged is not None:
+        return prediction.judged
+    level = _theory_value(prediction)
     if level is None:
-        raise TypeError("a quantity judged by level needs a Prediction with a value")
+        raise TypeError("a quantity judged by its level needs a Prediction with a value")
     return level
 
 
@@ -75,7 +82,10 @@ class Ensemble(Experiment):
     Write `measure` and `theory`; statistics, verdicts, rows and headline figures follow.
     """
 
-    quantities: ClassVar[tuple[Quantity, ...]]
+    @property
+    @abstractmethod
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What is measured, and how each quantity is judged."""
 
     @abstractmethod
     def measure(self, lab: Lab) -> Iterator[Row]:
@@ -85,9 +95,7 @@ class Ensemble(Experiment):
     def theory(self, quantity: str, **axes: int) -> Prediction | None:
         """What the closed form or the limit says there; None where there is none."""
 
-    def headlines(
-        self, measured: Mapping[str, Measured]
-    ) -> Iterable[tuple[str, Samples | None, float | None, str]]:
+    def headlines(self, measured: Mapping[str, Measured]) -> Iterable[tuple[str, Samples | None, float | None, str]]:
         """Further figures under the table: (name, samples, theory, kind of theory); none by default."""
         return ()
 
@@ -163,15 +171,12 @@ def _row_verdicts(measured: Measured, judgement: FamilyJudgement | None) -> list
 def _rows(measured: Measured, verdicts: Sequence[Verdict]) -> Iterator[dict[str, Value]]:
     quantity = measured.quantity
     summaries = [summarise(row.samples, positive=quantity.positive) for row in measured.rows]
-    for row, prediction, summary, verdict in zip(
-        measured.rows, measured.predictions, summaries, verdicts, strict=True
-    ):
+    for row, prediction, summary, verdict in zip(measured.rows, measured.predictions, summaries, verdicts, strict=True):
         theory = _theory_value(prediction)
         kind = prediction.kind if prediction else None
         yield {**row.axes, "quantity": quantity.name, **_statistics(summary, theory, kind, verdict)}
     if quantity.positive and any(
-        s.mean is None and np.isfinite(r.samples.mantissa).all()
-        for s, r in zip(summaries, measured.rows, strict=True)
+        s.mean is None and np.isfinite(r.samples.mantissa).all() for s, r in zip(summaries, measured.rows, strict=True)
     ):
         yield from _log2_rows(measured, verdicts)
 
@@ -196,9 +201,7 @@ def _theory_value(prediction: Prediction | None) -> float | None:
         return None
     if prediction.value is not None:
         return prediction.value
-    return (
-        float(np.exp(prediction.log)) if prediction.log is not None and prediction.log < LARGEST_LOG else None
-    )
+    return float(np.exp(prediction.log)) if prediction.log is not None and prediction.log < LARGEST_LOG else None
 
 
 def _statistics(
@@ -210,31 +213,34 @@ def _statistics(
     return {**measured, "theory": theory, "theory_kind": kind, "verdict": verdict.value if verdict else None}
 
 
-def _headline(
-    measured: Measured, family: Family | None, judgement: FamilyJudgement | None
-) -> dict[str, Value]:
+def _headline(measured: Measured, family: Family | None, judgement: FamilyJudgement | None) -> dict[str, Value]:
     """The figure that sums a family up: growth for each row, or the mean level."""
     quantity = measured.quantity
-    kinds = [p.kind for p in measured.predictions if p is not None]
-    kind = ("finite-width" if "finite-width" in kinds else kinds[-1]) if family is not None else None
-    if quantity.judged == "log increments":
+    kind = weakest_kind(measured.predictions) if family is not None else None
+    growth = quantity.judged == "log increments"
+    if growth:
         samples = Samples.from_log(measured.log_increments().mean(axis=1))
-        theory = float(np.exp(family.theory[family.leading :].mean())) if family is not None else None
     else:
-        levels = [r.samples.scaled()[0] if r.statistic is None else r.statistic for r in measured.rows]
-        samples = Samples.of(np.stack(levels, 1).mean(axis=1))
-        theory = float(family.theory.mean()) if family is not None else None
+        levels = np.stack([_level_samples(row) for row in measured.rows], axis=1)
+        samples = Samples.of((np.diff(levels, axis=1) if quantity.judged == "increments" else levels).mean(axis=1))
+    theory = float(family.theory[family.leading :].mean()) if family is not None else None
+    if growth and theory is not None:
+        theory = float(np.exp(theory))
     verdict = judgement.headline.verdict if judgement is not None else Verdict.NO_THEORY
-    summary = summarise(samples, positive=quantity.judged == "log increments")
+    summary = summarise(samples, positive=growth)
     return {"quantity": quantity.headline, **_statistics(summary, theory, kind, verdict)}
+
+
+def weakest_kind(predictions: Sequence[Prediction | None]) -> str:
+    """The kind of theory a figure over all rows rests on: that of its weakest row."""
+    kinds: set[str] = {p.kind for p in predictions if p is not None and not p.is_definition}
+    return next(kind for kind in ("reference", "monte-carlo", "limit", "finite-width", "exact") if kind in kinds)
 
 
 def _family_result(quantity: Quantity, judgement: FamilyJudgement | None) -> FamilyResult:
     if judgement is None:
         return FamilyResult(quantity.name, Verdict.NO_THEORY.value, None, "No theory is known here.")
-    return FamilyResult(
-        quantity.name, judgement.verdict.value, judgement.p_value, _explain(quantity, judgement)
-    )
+    return FamilyResult(quantity.name, judgement.verdict.value, judgement.p_value, _explain(quantity, judgement))
 
 
 def _explain(quantity: Quantity, judgement: FamilyJudgement) -> str:
@@ -245,9 +251,7 @@ def _explain(quantity: Quantity, judgement: FamilyJudgement) -> str:
     shown: Judgement = worst if wrong_row else judgement.headline
     if shown.verdict is Verdict.NOT_JUDGED:
         return f"{shown.unusable} networks gave a number that is zero or not finite."
-    estimate, theory = (
-        (np.exp(shown.estimate), np.exp(shown.theory)) if growth else (shown.estimate, shown.theory)
-    )
+    estimate, theory = (np.exp(shown.estimate), np.exp(shown.theory)) if growth else (shown.estimate, shown.theory)
     what = ("typical growth in one row" if wrong_row else "typical growth a row") if growth else "level"
     text = f"{what} {estimate:.4g} against {theory:.4g}"
     if growth:

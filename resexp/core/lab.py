@@ -85,16 +85,10 @@ def resolve_device(asked: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "mps":
         if not torch.backends.mps.is_available():
-            raise MissingError(
-                "--device mps: this machine has no Apple GPU that torch can use; try --device cpu."
-            )
+            raise MissingError("--device mps: this machine has no Apple GPU that torch can use; try --device cpu.")
         return "mps"
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count <= int(index or 0):
-        found = (
-            f"torch sees {count} CUDA device{'s' if count != 1 else ''}"
-            if count
-            else "torch sees no CUDA device"
-        )
+        found = f"torch sees {count} CUDA device{'s' if count != 1 else ''}" if count else "torch sees no CUDA device"
         raise MissingError(f"--device {asked}: {found} here; try --device cpu or --device auto.")
     return asked

@@ -64,7 +64,8 @@ class Prediction:
 class Quantity:
     """A measured quantity and how it is judged.
 
-    judged: `log increments` (growth from row to row), `level` (the statistic itself) or `nothing`;
+    judged: `log increments` (growth from row to row), `increments` (what a row adds), `level` (the statistic itself)
+    or `nothing`;
     margin: how far off, in the judged statistic, still counts as the same;
     headline: name of the figure that sums the family up; reverse: rows grow from the last to the first;
     hidden: judged and summed up, but without rows of its own.
@@ -73,7 +74,7 @@ class Quantity:
     name: str
     meaning: str
     positive: bool = True
-    judged: Literal["log increments", "level", "nothing"] = "log increments"
+    judged: Literal["log increments", "increments", "level", "nothing"] = "log increments"
     margin: float = 0.02
     headline: str | None = None
     reverse: bool = False

@@ -40,6 +40,12 @@ class Samples:
         exponent = np.where(np.isfinite(log2), np.floor(log2), 0.0).astype(np.int64)
         return cls(np.exp2(log2 - exponent), exponent)
 
+    @classmethod
+    def from_ratio(cls, numerator: Array, denominator: Array, exponent: NDArray[np.int64]) -> "Samples":
+        """Numerator / denominator * 2**exponent, network by network; nan where the denominator is zero."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return cls(np.asarray(numerator / denominator), exponent)
+
     @property
     def draws(self) -> int:
         """How many networks."""
@@ -163,7 +169,7 @@ def student_tail(t: float, freedom: float) -> float:
 
 @lru_cache(maxsize=4096)
 def student_quantile(probability: float, freedom: float) -> float:
-    """t with P(T <= t) = probability (between 1/2 and 1), by bisection on the tail."""
+    """T with P(T <= t) = probability (between 1/2 and 1), by bisection on the tail."""
     tail = 1.0 - probability
     low, high = 0.0, 2.0
     while student_tail(high, freedom) > tail:

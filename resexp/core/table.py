@@ -43,9 +43,7 @@ class Table(Experiment):
             result.headline.append({"quantity": name, **statistics})
             if theory is not None:
                 p_value = 0.0 if verdict is Verdict.DISAGREE else 1.0
-                result.families.append(
-                    FamilyResult(name, verdict.value, p_value, f"{value} against {theory}.")
-                )
+                result.families.append(FamilyResult(name, verdict.value, p_value, f"{value} against {theory}."))
         return result
 
 

@@ -16,10 +16,9 @@ from resexp.core.statistics import Array, student_quantile, student_tail
 
 ALPHA = 0.005
 FEWEST_DRAWS = 8
+ROW_MARGIN = 2.5  # one row alone may be off by this many margins and still count as the same
 POWER_QUANTILE = 1.28  # normal quantile of 90 % power
-ROUNDING = 64 * float(
-    np.finfo(np.float32).eps
-)  # what float32 may add to one increment; matters where nothing varies
+ROUNDING = 64 * float(np.finfo(np.float32).eps)  # what float32 may add to one increment; matters where nothing varies
 
 
 class Verdict(StrEnum):
@@ -102,7 +101,7 @@ def judge(family: Family, alpha: float = ALPHA) -> FamilyJudgement:
         alpha / 2,
     )
     judged = (
-        _judge_one(x, float(theory), float(bias), family.margin, alpha / (2 * rows))
+        _judge_one(x, float(theory), float(bias), ROW_MARGIN * family.margin, alpha / (2 * rows))
         for x, theory, bias in zip(family.statistic.T, family.theory, family.bias, strict=True)
     )
     return FamilyJudgement(headline, tuple(judged))

@@ -44,11 +44,11 @@ class Multiply:
         self.weights, self._scratch = draw, scratch
 
     def forward(self, x: Tensor) -> Tensor:
-        """x @ W."""
+        """X @ W."""
         return torch.bmm(x, self.weights(), out=self._scratch.beside(x))
 
     def backward(self, g: Tensor) -> Tensor:
-        """g @ W transposed."""
+        """G @ W transposed."""
         return torch.bmm(g, self.weights().mT, out=self._scratch.beside(g))
 
 
@@ -63,7 +63,7 @@ class Relu:
         return torch.clamp_min(x, 0.0, out=self._output)
 
     def backward(self, g: Tensor) -> Tensor:
-        """g where the output was positive."""
+        """G where the output was positive."""
         # Three times as fast as a product with a mask, and in place.
         torch.ops.aten.threshold_backward.grad_input(g, self._output, 0.0, grad_input=g)
         return g
@@ -81,7 +81,7 @@ class Smooth:
         return value
 
     def backward(self, g: Tensor) -> Tensor:
-        """g times the derivative at x."""
+        """G times the derivative at x."""
         return g.mul_(self._derivative)
 
 
@@ -113,9 +113,7 @@ class BatchNorm:
     def backward(self, g: Tensor) -> Tensor:
         """(g - mean(g) - z mean(z g)) / s, means over the batch, z the normalised input, s its deviation."""
         projection = torch.mul(g, self._output, out=self._scratch.beside(g)).mean(1, keepdim=True)
-        return (
-            g.sub_(g.mean(1, keepdim=True)).addcmul_(self._output, projection, value=-1).mul_(self._inverse)
-        )
+        return g.sub_(g.mean(1, keepdim=True)).addcmul_(self._output, projection, value=-1).mul_(self._inverse)
 
 
 def activation(name: ActivationName, like: Tensor) -> Layer:
@@ -138,7 +136,7 @@ def _tanh(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gelu(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x Phi(x) and Phi(x) + x phi(x), Phi and phi the normal distribution and density."""
+    """X Phi(x) and Phi(x) + x phi(x), Phi and phi the normal distribution and density."""
     cumulative = torch.erf(x * math.sqrt(0.5)).add_(1).mul_(0.5)
     density = torch.exp(-0.5 * x.square()).mul_(1 / math.sqrt(2 * math.pi))
     return x * cumulative, cumulative + x * density

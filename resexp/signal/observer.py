@@ -61,7 +61,7 @@ class Trail:
     def _rescale(self, x: Tensor, norm: Tensor, exponent: Integers) -> tuple[Tensor, Integers]:
         """Divide networks that ran away by powers of two: exact, so the digits are those without rescaling."""
         root_mean_square = norm.double().cpu().numpy() / math.sqrt(self._size)
-        if 1 / RESCALE_BEYOND < root_mean_square.min() and root_mean_square.max() < RESCALE_BEYOND:
+        if root_mean_square.min() > 1 / RESCALE_BEYOND and root_mean_square.max() < RESCALE_BEYOND:
             return norm, exponent
         usable = np.isfinite(root_mean_square) & (root_mean_square > 0)
         shift = np.where(usable, np.round(np.log2(np.where(usable, root_mean_square, 1.0))), 0.0)

@@ -91,7 +91,7 @@ class Propagator:
         return torch.bmm(inputs, self._matrices[self._members], out=self._h)
 
     def _forward(self, h: Tensor, branch: list[Layer], observer: Observer) -> None:
-        """h <- skip h + branch f(h); a last product and the sum are one operation."""
+        """H <- skip h + branch f(h); a last product and the sum are one operation."""
         scheme = self.stack.scheme
         x = h
         for layer in branch[:-1]:
@@ -105,7 +105,7 @@ class Propagator:
             h.mul_(scheme.skip).add_(x, alpha=scheme.branch)
 
     def _backward(self, g: Tensor, branch: list[Layer]) -> Tensor:
-        """g <- skip g + branch (df/dh)^T g."""
+        """G <- skip g + branch (df/dh)^T g."""
         scheme = self.stack.scheme
         through = g if isinstance(branch[-1], Multiply) else self._scratch.beside(g).copy_(g)
         for layer in reversed(branch):

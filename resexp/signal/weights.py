@@ -34,9 +34,7 @@ class NormalSource:
         The numbers depend on purpose, position and the number of elements of `out`, not on its dtype.
         """
         if out.device.type != "cpu":
-            generator = torch.Generator(out.device).manual_seed(
-                self._lab.key(purpose, *position) & (2**63 - 1)
-            )
+            generator = torch.Generator(out.device).manual_seed(self._lab.key(purpose, *position) & (2**63 - 1))
             single = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
             return out.copy_(single.normal_(0.0, std, generator=generator))
         half = (out.numel() + 1) // 2
@@ -55,9 +53,7 @@ class NormalSource:
         torch.sin(angle, out=flat[half:]).mul_(radius)
         return out if direct else out.copy_(flat[: out.numel()].view(out.shape))
 
-    def fill_matrices(
-        self, out: Tensor, init: Initialisation, scale: float, purpose: str, *position: int
-    ) -> Tensor:
+    def fill_matrices(self, out: Tensor, init: Initialisation, scale: float, purpose: str, *position: int) -> Tensor:
         """Fill `out` (networks, width, width) with one square weight matrix a network, inputs along dim 1."""
         width = out.shape[-1]
         std = scale * math.sqrt(init.variance(width, width))

@@ -1,0 +1,250 @@
+"""How activations and gradients grow with depth in a residual network at initialisation.
+
+    h[0] = W x,   h[k+1] = a h[k] + b f(h[k]),   y = w'h[K],   x ~ N(0, 1),   no biases
+
+with f(h) = W phi(h) (relu-linear), phi(W h) (linear-relu) or W2 phi(W1 phi(h)) (two-layer), batch normalisation first
+in the branch where the scheme asks for it. With He weights, variance 2 / fan-in, the first layer gives h a second
+moment of 2, not 1; each block multiplies it by a^2 + b^2, so that a = b = 1 doubles it and a = b = 1/sqrt 2 keeps it.
+
+What is exact: the first block's growth, and E[q' | h] = a^2 q + b^2 gain mean(phi(h)^2) for every block, at any width.
+What is a limit: growth by exactly a^2 + b^2 (infinite width), and the same for the squared gradient. At finite width
+the mean grows a little faster, the typical network more slowly (theory/finite_width.py). The variance over the batch
+is not the second moment: it grows by g (1 - c') / (1 - c), 1.68 in the first block and 2 only much later, because
+inputs become correlated (c). With batch normalisation the second moment gains 1 a block, the batch variance 1 - 1/pi.
+
+q is the mean square over units and batch of one network; what is judged is log(q[k+1] / q[k]) over networks, with
+batch normalisation q[k+1] - q[k]. Gradients are those of a scalar with respect to h[k], relative to the last block.
+
+Source: Prince 2023, sections 11.1 to 11.4, figures 7.7, 11.5 and 11.6, problems 11.5 and 11.6; He et al. 2015;
+Hanin and Nica 2019; Yang et al. 2019; De and Smith 2020.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from resexp.core.ensemble import Ensemble, Measured
+from resexp.core.experiment import Estimate, Plot, param
+from resexp.core.initialisation import Initialisation, InitialisationName
+from resexp.core.lab import Lab
+from resexp.core.result import Prediction, Quantity, Row
+from resexp.core.schemes import Scheme, SchemeName, scheme
+from resexp.core.statistics import Samples
+
+if TYPE_CHECKING:
+    from resexp.core.statistics import Array
+    from resexp.signal.stack import Stack
+    from resexp.theory.residual_stack import StackTheory
+
+LN2 = math.log(2.0)
+LARGEST_LOG2 = {"float16": math.log2(65504.0), "float32": 128.0, "float64": 1024.0}
+
+
+class Variance(Ensemble):
+    """How activations and gradients grow block by block, forward and backward, against theory.
+
+    Second moment, variance over the batch and mean of the activations, second moment of the gradient.
+    """
+
+    depth: int = param(50, "residual blocks K", ge=1, le=100_000_000)
+    width: int = param(100, "units D of every layer, and inputs", ge=2, le=1_000_000)
+    batch: int = param(100, "examples a network sees", ge=1, le=100_000_000)
+    draws: int = param(256, "independent random networks", ge=2, le=100_000_000)
+    scheme: SchemeName = param("residual", "how a block adds its branch to the skip connection")
+    alpha: float | None = param(None, "scale of the branch; overrides the scheme's", ge=0, le=1e6)
+    order: Literal["relu-linear", "linear-relu", "two-layer"] = param(
+        "relu-linear", "order of layers in the branch, figure 11.5 b, a, c"
+    )
+    init: InitialisationName = param("he", "law of the weights")
+    activation: Literal["relu", "tanh", "gelu", "linear"] = param("relu", "activation function phi")
+    cotangent: Literal["loss", "independent", "sum"] = param(
+        "loss", "scalar whose gradient is taken: least squares, an independent direction for each example, or the sum"
+    )
+
+    axes = ("block",)
+    plot = Plot(x="block", log_y=True)
+    quick: ClassVar = {"depth": 8, "width": 64, "batch": 16, "draws": 256}
+    examples = (
+        "variance --depth 50",
+        "variance --scheme plain,residual,rescaled --depth 20",
+        "variance --scheme batchnorm --plot batchnorm.svg",
+    )
+
+    @model_validator(mode="after")
+    def _batchnorm_needs_a_batch(self) -> Self:
+        if self.scheme == "batchnorm" and self.batch < 2:
+            raise ValueError("--batch 1: batch normalisation of a single example is zero; use --batch 2 or more.")
+        if self.scheme == "plain" and self.alpha == 0:
+            raise ValueError("--alpha 0: a plain network has no skip connection, nothing would be left of the signal.")
+        return self
+
+    @property
+    def scales(self) -> Scheme:
+        """Scales of skip and branch."""
+        return scheme(self.scheme, self.depth, self.alpha)
+
+    @property
+    def stack(self) -> "Stack":
+        """The same network in the terms of the propagation engine."""
+        from resexp.signal.stack import Stack
+
+        init = Initialisation(self.init)
+        return Stack(self.depth, self.width, self.batch, self.scales, self.order, init, self.activation, self.cotangent)
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """With batch normalisation the signal grows by addition, and is judged so."""
+        if self.scales.batchnorm:
+            forward = (
+                Quantity(
+                    "activation_second_moment",
+                    "second moment of h over units and batch",
+                    judged="increments",
+                    headline="activation_added_per_block",
+                ),
+                Quantity(
+                    "activation_batch_variance",
+                    "variance of h over the batch, mean over units",
+                    judged="increments",
+                    headline="batch_variance_added_per_block",
+                ),
+            )
+        else:
+            forward = (
+                Quantity(
+                    "activation_second_moment",
+                    "second moment of h over units and batch",
+                    headline="activation_growth_per_block",
+                ),
+                Quantity(
+                    "activation_batch_variance",
+                    "variance of h over the batch, mean over units",
+                    headline="batch_variance_growth_per_block",
+                ),
+            )
+        return (
+            *forward,
+            Quantity("activation_mean", "mean of h over units and batch", positive=False, judged="level"),
+            Quantity(
+                "gradient_second_moment",
+                "second moment of the gradient at h, relative to the last block",
+                headline="gradient_growth_per_block",
+                reverse=True,
+            ),
+            Quantity(
+                "conditional_second_moment",
+                "second moment after a block over its expectation given the block's input",
+                judged="level",
+                headline="second_moment_over_conditional_expectation",
+                hidden=True,
+            ),
+        )
+
+    def measure(self, lab: Lab) -> Iterator[Row]:
+        """Propagate the networks and lay out what was read off at each block."""
+        import numpy as np
+
+        from resexp.signal.ensemble import propagate
+
+        p = propagate(lab, self.stack, self.draws)
+        for k in range(self.depth + 1):
+            second_moment = Samples(p.second_moment[k], 2 * p.exponent[k])
+            yield Row({"block": k}, "activation_second_moment", second_moment)
+            if self.batch > 1:
+                yield Row({"block": k}, "activation_batch_variance", Samples(p.batch_variance[k], 2 * p.exponent[k]))
+            mean = Samples(p.activation_mean[k], p.exponent[k])
+            relative_mean = p.activation_mean[k] / np.sqrt(p.second_moment[k])
+            yield Row({"block": k}, "activation_mean", mean, statistic=relative_mean)
+            gradient = Samples.from_ratio(p.gradient[k], p.gradient[-1], 2 * p.gradient_exponent[k])
+            yield Row({"block": k}, "gradient_second_moment", gradient)
+        for k, expected in enumerate(p.expected_second_moment):
+            measured = p.second_moment[k + 1] * np.exp2(2.0 * (p.exponent[k + 1] - p.exponent[k]))
+            ratio = measured / expected
+            yield Row({"block": k + 1}, "conditional_second_moment", Samples.of(ratio), statistic=ratio)
+
+    def theory(self, quantity: str, block: int) -> Prediction | None:
+        """The closed form, the limit, or None where neither is known."""
+        if quantity == "conditional_second_moment":
+            return Prediction("exact", value=1.0)
+        expected = getattr(_theory(self), quantity)(block)
+        return None if expected is None else Prediction(**vars(expected))
+
+    def headlines(self, measured: Mapping[str, Measured]) -> Iterable[tuple[str, Samples | None, float | None, str]]:
+        """Growth where it is not judged as such, and the blocks at which the second moment leaves each dtype."""
+        second_moment = measured["activation_second_moment"]
+        if self.scales.batchnorm:
+            growth = second_moment.log_increments().mean(axis=1)
+            logs = _theory(self).log_second_moment_limit
+            theory = math.exp((logs[-1] - logs[0]) / self.depth) if math.isfinite(logs[-1]) else None
+            yield "activation_growth_per_block", Samples.from_log(growth), theory, "limit"
+        for dtype, largest in LARGEST_LOG2.items():
+            samples, block = self._overflow(second_moment, largest)
+            yield f"overflow_block_{dtype}", samples, block, "limit"
+
+    def _overflow(self, second_moment: Measured, largest: float) -> tuple[Samples | None, float | None]:
+        """First block whose second moment passes 2**largest, of each network and at infinite width.
+
+        Where depth does not reach it, each network's own growth is carried on: by a factor a block, with batch
+        normalisation by a sum. None where the signal does not grow for ever.
+        """
+        import numpy as np
+
+        log2 = np.stack([row.samples.log2 for row in second_moment.rows], axis=1)  # (draws, blocks)
+        limit = _theory(self).log_second_moment_limit / LN2
+        expected = self._block_beyond(limit[None, :], largest) if np.isfinite(limit).all() else None
+        measured = self._block_beyond(log2, largest)
+        return (
+            Samples.of(measured) if measured is not None else None,
+            float(expected[0]) if expected is not None else None,
+        )
+
+    def _block_beyond(self, log2: "Array", largest: float) -> "Array | None":
+        """First block beyond 2**largest for each row of log2 (networks, blocks); None where some never get there."""
+        import numpy as np
+
+        beyond = log2 > largest
+        reached = beyond.argmax(axis=1).astype(float)
+        if beyond.any(axis=1).all():
+            return reached
+        if self.scheme == "stable" or (self.activation != "relu" and self.activation != "linear"):
+            return None  # the scales depend on depth, or growth is neither geometric nor linear
+        first, last, blocks = log2[:, 0], log2[:, -1], log2.shape[1] - 1
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.scales.batchnorm:
+                start = np.exp2(first)
+                steps = np.ldexp(1.0, int(min(largest, 1023))) / ((np.exp2(last) - start) / blocks)
+            else:
+                steps = (largest - first) / ((last - first) / blocks)
+        carried_on = np.where(beyond.any(axis=1), reached, np.ceil(steps))
+        return carried_on if np.isfinite(carried_on).all() and (carried_on > 0).all() else None
+
+    def estimate(self, lab: Lab) -> Estimate:
+        """Memory from the plan of the engine, time from a few blocks of one tile run here."""
+        from resexp.signal.ensemble import estimate_seconds, plan
+
+        planned = plan(lab, self.stack, self.draws)
+        return Estimate(planned.memory, estimate_seconds(lab, self.stack, self.draws))
+
+
+@lru_cache(maxsize=32)
+def _theory(experiment: Variance) -> "StackTheory":
+    from resexp.theory.residual_stack import StackTheory
+
+    scales, init = experiment.scales, Initialisation(experiment.init)
+    return StackTheory(
+        depth=experiment.depth,
+        width=experiment.width,
+        batch=experiment.batch,
+        skip=scales.skip,
+        branch=scales.branch,
+        inner=scales.inner,
+        gain=init.gain(),
+        order=experiment.order,
+        activation=experiment.activation,
+        cotangent=experiment.cotangent,
+        batch_normalised=scales.batchnorm,
+        independent_weights=not init.orthogonal,
+    )
