@@ -1,7 +1,7 @@
 """Measure how far the mean judged increments lie from what theory states, for many settings: `make bias`.
 
 The declared bias bounds in resexp/theory/residual_stack.py come from this table. `worst row` and `headline` are
-|measured - stated| times the width, with two standard errors taken off; `declared` is the smallest declared bound
+|measured - stated| times the width, with three standard errors taken off; `declared` is the smallest declared bound
 times the width. A line is marked where the measurement exceeds what is declared.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from resexp.core.ensemble import Measured
+from resexp.core.assessment import Measured
 from resexp.core.lab import Lab
 from resexp.experiments.variance import Variance
 
@@ -56,10 +56,10 @@ def gaps(experiment: Variance, seed: int) -> Iterator[tuple[str, float, float, f
             continue
         x = family.statistic
         stderr = x.std(axis=0, ddof=1) / np.sqrt(len(x))
-        gap = np.maximum(np.abs(x.mean(axis=0) - family.theory) - 2 * stderr, 0)
+        gap = np.maximum(np.abs(x.mean(axis=0) - family.theory) - 3 * stderr, 0)
         body = x[:, family.leading :].mean(axis=1)
         theory = family.theory[family.leading :].mean()
-        over = max(abs(body.mean() - theory) - 2 * body.std(ddof=1) / np.sqrt(len(x)), 0.0)
+        over = max(abs(body.mean() - theory) - 3 * body.std(ddof=1) / np.sqrt(len(x)), 0.0)
         width = experiment.width
         excess = float((gap - family.bias).max() * width)
         yield quantity.name, float(over * width), float(gap.max() * width), excess

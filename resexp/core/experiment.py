@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from resexp.core.errors import UsageError, nearest
 from resexp.core.lab import Lab
@@ -33,15 +34,6 @@ class Plot:
     x: str
     y: str = "mean"
     log_y: bool = False
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run would take. memory: bytes at the peak; seconds: on this machine, None where not known."""
-
-    memory: int
-    seconds: float | None
-    detail: str = ""
 
 
 class Experiment(BaseModel, ABC):
@@ -82,31 +74,45 @@ class Experiment(BaseModel, ABC):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            sentences = [_sentence(cls, dict(problem)) for problem in error.errors()]
+            sentences = [explain_problem(cls, cls.name(), dict(problem)) for problem in error.errors()]
             raise UsageError((f"{where}: " if where else "") + "\n".join(sentences)) from None
 
     @abstractmethod
     def compute(self, lab: Lab) -> Result:
         """Run the experiment in the lab."""
 
-    def estimate(self, lab: Lab) -> Estimate:
-        """What a run would take; raise UsageError where it does not fit the lab's memory."""
-        return Estimate(memory=1 << 20, seconds=None)
+    def estimate_memory(self, lab: Lab) -> int:
+        """Bytes a run takes at its peak. Raises UsageError where that exceeds the lab's budget."""
+        return 1 << 20
+
+    def estimate_seconds(self, lab: Lab) -> float | None:
+        """Seconds a run takes on this machine, or None where it is too short to matter."""
+        return None
 
 
-def _sentence(cls: type[Experiment], problem: dict[str, Any]) -> str:
-    """One validation error as a sentence: which parameter, what is wrong, what it must be."""
+def is_positional(field: FieldInfo) -> bool:
+    """Whether a parameter is an argument of the command rather than an option."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("positional"))
+
+
+def explain_problem(model: type[BaseModel], whose: str, problem: dict[str, Any]) -> str:
+    """One validation error as a sentence: which parameter, what is wrong, what it must be.
+
+    problem: an item of pydantic's ValidationError.errors(); whose: what the parameters belong to.
+    """
     location = [str(part) for part in problem["loc"]]
     name = location[0] if location else ""
     option = f"--{name.replace('_', '-')}"
     got, kind, context = problem.get("input"), problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"'{name}' is not a parameter of {cls.name()}{nearest(name, cls.model_fields)}."
+        return f"'{name}' is not a parameter of {whose}{nearest(name, model.model_fields)}."
     if kind == "value_error" and not name:
         return str(context["error"])
-    field = cls.model_fields.get(name)
+    field = model.model_fields.get(name)
     meaning = f" ({field.description})" if field else ""
-    return f"{option} {got}: {_requirement(kind, context, problem['msg'], got)}{meaning}."
+    written = name if field is not None and is_positional(field) else option
+    return f"{written} {got}: {_requirement(kind, context, problem['msg'], got)}{meaning}."
 
 
 _COMPARISONS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -118,6 +124,10 @@ _COMPARISONS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def _requirement(kind: str, context: dict[str, Any], message: str, got: object) -> str:
+    if kind in {"tuple_type", "list_type"}:
+        return "must be a list, as in [a, b]"
+    if kind == "string_type":
+        return "must be text"
     if kind in _COMPARISONS:
         return _COMPARISONS[kind](context)
     if kind == "literal_error":

@@ -5,9 +5,11 @@ Everything in a Result is plain data (str, int, float, None), ready for CSV and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
 
-from resexp.core.statistics import Array, Samples
+if TYPE_CHECKING:
+    from resexp.core.statistics import Array, Samples
 
 Value = str | int | float | None
 TheoryKind = Literal["exact", "limit", "finite-width", "monte-carlo", "reference"]
@@ -26,6 +28,20 @@ STATISTICS_COLUMNS = (
 """Columns of a measured number, a public interface: ci is the 95 % interval of the mean over networks."""
 
 
+ALPHA = 0.005
+"""Probability that a family whose theory is true is called `disagree`."""
+
+
+class Verdict(StrEnum):
+    """What can be said of a number that stands beside a theory."""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    UNDERPOWERED = "underpowered"
+    NOT_JUDGED = "not judged"
+    NO_THEORY = "no theory"
+
+
 @dataclass(frozen=True)
 class Row:
     """One quantity at one place, measured on every network.
@@ -36,8 +52,8 @@ class Row:
 
     axes: Mapping[str, int]
     quantity: str
-    samples: Samples
-    statistic: Array | None = None
+    samples: "Samples"
+    statistic: "Array | None" = None
 
 
 @dataclass(frozen=True)

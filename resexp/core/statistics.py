@@ -98,8 +98,15 @@ def summarise(samples: Samples, *, positive: bool) -> Summary:
     else:
         half = student_quantile(0.975, draws - 1) * stderr
         low, high = mean - half, mean + half
-    numbers = [_times_power_of_two(x, exponent) for x in (mean, stderr, low, high, float(np.median(values)))]
-    return Summary(*numbers, draws=draws, effective_draws=effective_draws(values))
+    return Summary(
+        mean=_times_power_of_two(mean, exponent),
+        stderr=_times_power_of_two(stderr, exponent),
+        ci_low=_times_power_of_two(low, exponent),
+        ci_high=_times_power_of_two(high, exponent),
+        median=_times_power_of_two(float(np.median(values)), exponent),
+        draws=draws,
+        effective_draws=effective_draws(values),
+    )
 
 
 def _times_power_of_two(value: float, exponent: int) -> float | None:

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from resexp.core.experiment import Experiment
 from resexp.core.lab import Lab
-from resexp.core.result import STATISTICS_COLUMNS, FamilyResult, Result, Value
-from resexp.core.verdict import Verdict
+from resexp.core.result import STATISTICS_COLUMNS, FamilyResult, Result, Value, Verdict
 
 
 class Table(Experiment):

@@ -8,27 +8,16 @@ mean over the rows) and the rows (Bonferroni). docs/verdict.md explains it to a 
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
+from resexp.core.result import ALPHA, Verdict
 from resexp.core.statistics import Array, student_quantile, student_tail
 
-ALPHA = 0.005
 FEWEST_DRAWS = 8
 ROW_MARGIN = 2.5  # one row alone may be off by this many margins and still count as the same
 POWER_QUANTILE = 1.28  # normal quantile of 90 % power
 ROUNDING = 64 * float(np.finfo(np.float32).eps)  # what float32 may add to one increment; matters where nothing varies
-
-
-class Verdict(StrEnum):
-    """What can be said of a number that stands beside a theory."""
-
-    AGREE = "agree"
-    DISAGREE = "disagree"
-    UNDERPOWERED = "underpowered"
-    NOT_JUDGED = "not judged"
-    NO_THEORY = "no theory"
 
 
 @dataclass(frozen=True)

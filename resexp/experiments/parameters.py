@@ -68,7 +68,7 @@ class Parameters(Table):
     batchnorm: bool = param(False, "count the gammas and betas of batch normalisation")
     bias: bool = param(True, "count biases")
 
-    axes = ("layer",)
+    axes = ("layer", "kind")
     quick: ClassVar = {}
     examples = (
         "parameters mlp --layers 10 --width 20",

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from resexp.core.experiment import Estimate, Plot, param
+from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Value
 from resexp.core.schemes import SchemeName, scheme
@@ -127,9 +127,9 @@ class Paths(Table):
         if self.scheme:
             yield "Weights of schemes: at initialisation, limit of infinite width (batchnorm: and of a large batch)."
 
-    def estimate(self, lab: Lab) -> Estimate:
-        """A few float64 for each block; the rows are few."""
-        return Estimate(memory=(1 << 24) + 48 * self.blocks, seconds=None)
+    def estimate_memory(self, lab: Lab) -> int:
+        """Bytes: a few float64 for each block; the rows are few."""
+        return (1 << 24) + 48 * self.blocks
 
     @property
     def _exact(self) -> bool:

@@ -26,16 +26,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from resexp.core.ensemble import Ensemble, Measured
-from resexp.core.experiment import Estimate, Plot, param
+from resexp.core.ensemble import Ensemble
+from resexp.core.experiment import Plot, param
 from resexp.core.initialisation import Initialisation, InitialisationName
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row
 from resexp.core.schemes import Scheme, SchemeName, scheme
-from resexp.core.statistics import Samples
 
 if TYPE_CHECKING:
-    from resexp.core.statistics import Array
+    from resexp.core.assessment import Measured
+    from resexp.core.ensemble import Figure
+    from resexp.core.statistics import Array, Samples
     from resexp.signal.stack import Stack
     from resexp.theory.residual_stack import StackTheory
 
@@ -147,6 +148,7 @@ class Variance(Ensemble):
         """Propagate the networks and lay out what was read off at each block."""
         import numpy as np
 
+        from resexp.core.statistics import Samples
         from resexp.signal.ensemble import propagate
 
         p = propagate(lab, self.stack, self.draws)
@@ -172,9 +174,11 @@ class Variance(Ensemble):
         expected = getattr(_theory(self), quantity)(block)
         return None if expected is None else Prediction(**vars(expected))
 
-    def headlines(self, measured: Mapping[str, Measured]) -> Iterable[tuple[str, Samples | None, float | None, str]]:
+    def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """Growth where it is not judged as such, and the blocks at which the second moment leaves each dtype."""
         second_moment = measured["activation_second_moment"]
+        from resexp.core.statistics import Samples
+
         if self.scales.batchnorm:
             growth = second_moment.log_increments().mean(axis=1)
             logs = _theory(self).log_second_moment_limit
@@ -184,7 +188,7 @@ class Variance(Ensemble):
             samples, block = self._overflow(second_moment, largest)
             yield f"overflow_block_{dtype}", samples, block, "limit"
 
-    def _overflow(self, second_moment: Measured, largest: float) -> tuple[Samples | None, float | None]:
+    def _overflow(self, second_moment: "Measured", largest: float) -> "tuple[Samples | None, float | None]":
         """First block whose second moment passes 2**largest, of each network and at infinite width.
 
         Where depth does not reach it, each network's own growth is carried on: by a factor a block, with batch
@@ -192,8 +196,10 @@ class Variance(Ensemble):
         """
         import numpy as np
 
+        from resexp.core.statistics import Samples
+
         log2 = np.stack([row.samples.log2 for row in second_moment.rows], axis=1)  # (draws, blocks)
-        limit = _theory(self).log_second_moment_limit / LN2
+        limit = np.asarray(_theory(self).log_second_moment_limit, dtype=np.float64) / LN2
         expected = self._block_beyond(limit[None, :], largest) if np.isfinite(limit).all() else None
         measured = self._block_beyond(log2, largest)
         return (
@@ -206,7 +212,7 @@ class Variance(Ensemble):
         import numpy as np
 
         beyond = log2 > largest
-        reached = beyond.argmax(axis=1).astype(float)
+        reached = np.asarray(beyond.argmax(axis=1), dtype=np.float64)
         if beyond.any(axis=1).all():
             return reached
         if self.scheme == "stable" or (self.activation != "relu" and self.activation != "linear"):
@@ -218,15 +224,20 @@ class Variance(Ensemble):
                 steps = np.ldexp(1.0, int(min(largest, 1023))) / ((np.exp2(last) - start) / blocks)
             else:
                 steps = (largest - first) / ((last - first) / blocks)
-        carried_on = np.where(beyond.any(axis=1), reached, np.ceil(steps))
-        return carried_on if np.isfinite(carried_on).all() and (carried_on > 0).all() else None
+        carried_on: Array = np.where(beyond.any(axis=1), reached, np.ceil(steps))
+        return carried_on if bool(np.isfinite(carried_on).all() and (carried_on > 0).all()) else None
 
-    def estimate(self, lab: Lab) -> Estimate:
-        """Memory from the plan of the engine, time from a few blocks of one tile run here."""
-        from resexp.signal.ensemble import estimate_seconds, plan
+    def estimate_memory(self, lab: Lab) -> int:
+        """Bytes of the engine's plan: it chooses what to keep and what to draw again."""
+        from resexp.signal.ensemble import plan
 
-        planned = plan(lab, self.stack, self.draws)
-        return Estimate(planned.memory, estimate_seconds(lab, self.stack, self.draws))
+        return plan(lab, self.stack, self.draws).memory
+
+    def estimate_seconds(self, lab: Lab) -> float:
+        """Seconds, from a few blocks of one tile of networks run here."""
+        from resexp.signal.ensemble import estimate_seconds
+
+        return estimate_seconds(lab, self.stack, self.draws)
 
 
 @lru_cache(maxsize=32)

@@ -18,14 +18,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from resexp.core.errors import UsageError, nearest
-from resexp.core.experiment import Experiment, _sentence
-from resexp.core.lab import FloatType, Lab, quarter_of_memory
+from resexp.core.experiment import Experiment, explain_problem
 from resexp.runs import registry
+from resexp.runs.settings import Settings
 from resexp.runs.yaml_source import Located, Member, Members, Position, Problems, parse, read
 
 TOP_KEYS = {
@@ -46,20 +46,6 @@ LONGEST_PLOT = 200
 
 _OPTION = re.compile(r"(?<!\S)--(?=[a-z])")
 """Dashes of an option in a sentence made for the command line; a key of the file has none."""
-
-
-class Settings(BaseModel):
-    """What every experiment takes besides its own parameters."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(Lab.seed, ge=0, description="seed of all random numbers")
-    device: str = Field(Lab.device, min_length=1, description="auto, cpu, cuda, cuda:N or mps")
-    dtype: FloatType = Field(Lab.dtype, description="floating-point type of the measurement")
-    threads: int = Field(Lab.threads, ge=1, description="threads of the computation")
-    memory: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = Field(
-        default_factory=quarter_of_memory, description="most memory to use: bytes, or text with a unit"
-    )
 
 
 @dataclass(frozen=True)
@@ -99,6 +85,24 @@ def load(path: Path) -> Batch:
     _check_defaults(defaults, entries, problems)
     problems.raise_any()
     return Batch(path, tuple(draft.entry for draft in entries))
+
+
+def load_settings(path: Path, experiment: type[Experiment]) -> dict[str, Any]:
+    """Options of one experiment from a file that is a plain mapping; errors name line and column."""
+    problems = Problems(path)
+    root = parse(read(path), problems)
+    problems.raise_any()
+    if root is None:
+        raise UsageError(f"{path}: The file is empty; it needs lines such as `depth: 50`.")
+    members = _spelled(root, "The file", problems)
+    known = {**Settings.model_fields, **experiment.model_fields}
+    _refuse_unknown(members, known, f"a parameter of {experiment.name()} or a common setting", problems)
+    for model in (experiment, Settings):
+        own = {key: member for key, member in members.items() if key in model.model_fields}
+        for where, sentence in _explain(model, own):
+            problems.add(_place(own, where) if where else Position(1, 1), sentence)
+    problems.raise_any()
+    return _data(members)
 
 
 def select(batch: Batch, only: str | None) -> tuple[Entry, ...]:
@@ -198,7 +202,6 @@ def _explain(model: type[BaseModel], members: Members) -> list[tuple[tuple[int |
     except UsageError as error:
         return [(None, _OPTION.sub("", str(error)))]
     except ValidationError as error:
-        declared = cast("type[Experiment]", model)
         found: list[tuple[tuple[int | str, ...] | None, str]] = []
         for details in error.errors(include_url=False):
             problem = dict(details)
@@ -207,7 +210,7 @@ def _explain(model: type[BaseModel], members: Members) -> list[tuple[tuple[int |
             problem["input"] = shown.strip('"') if problem["type"] == "literal_error" else shown
             if problem["type"] in {"tuple_type", "list_type"}:
                 problem["msg"] = "must be a list, as in [a, b]"
-            sentence = _OPTION.sub("", _sentence(declared, problem))
+            sentence = _OPTION.sub("", explain_problem(model, "this entry", problem))
             located = bool(details["loc"]) and details["loc"][0] in members
             found.append((details["loc"] if located else None, sentence))
         return found

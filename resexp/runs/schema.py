@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from resexp.core.experiment import Experiment
 from resexp.runs import registry
-from resexp.runs.config import ENTRY_KEYS, LONGEST_PLOT, NAME_PATTERN, PLOT_PATTERN, TOP_KEYS, Settings
+from resexp.runs.config import ENTRY_KEYS, LONGEST_PLOT, NAME_PATTERN, PLOT_PATTERN, TOP_KEYS
+from resexp.runs.settings import Settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

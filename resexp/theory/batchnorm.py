@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from resexp.theory.gaussian import kappa1
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)

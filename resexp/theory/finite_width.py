@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from resexp.theory.gaussian import kappa1, kappa2
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 MOST_TERMS = 4_000_000
 SMALLEST_CORRELATION = 1e-7

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 _REACH = 9.0  # standard deviations the trapezoidal rule covers; the rest weighs 1e-18
 
@@ -79,11 +79,11 @@ def _single(function: Callable[[Array], Array], variance: float) -> float:
 def _nodes(count: int) -> tuple[Array, Array]:
     nodes = np.linspace(-_REACH, _REACH, count)
     weights = np.exp(-0.5 * nodes**2)
-    return nodes, weights / weights.sum()
+    return np.asarray(nodes), np.asarray(weights / weights.sum())
 
 
 def _normal_distribution(u: Array) -> Array:
-    return 0.5 * (1.0 + np.vectorize(math.erf)(u * math.sqrt(0.5)))
+    return np.asarray(0.5 * (1.0 + np.vectorize(math.erf)(u * math.sqrt(0.5))))
 
 
 def _gelu(u: Array) -> Array:

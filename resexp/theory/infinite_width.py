@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from resexp.theory import gaussian
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 LARGEST = 1e250
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from resexp.theory import batchnorm, finite_width, infinite_width
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 Kind = Literal["exact", "limit", "finite-width"]
 
 SECOND_ORDER = 6.0  # finite-width law of the second moment: bias a block times width^2
@@ -157,9 +157,9 @@ class StackTheory:
         if self.batch_normalised:
             if self.activation != "relu":
                 return None
-            value = batchnorm.mean_slope(self.branch, self.gain) * block
+            mean = batchnorm.mean_slope(self.branch, self.gain) * block
             root = math.sqrt(float(self._normalised.second_moment[block]))
-            return Expectation("limit", value=value, judged=value / root, bias=self._mean_bias)
+            return Expectation("limit", value=mean, judged=mean / root, bias=self._mean_bias)
         log, relative = float(self.limit.log_second_moment[block]), float(self.limit.relative_mean[block])
         if not math.isfinite(log):
             return None
@@ -229,18 +229,19 @@ class StackTheory:
         return (4.0 / self.batch + 2.0 / self.width) ** 2 / self.width
 
     def _limit_bias(self, block: int) -> float:
-        return 4.0 * self._strength * self._memory_of_scale(block) / self.width
+        matrices = 1.5 if self.order == "two-layer" else 1.0
+        return 4.0 * matrices * self._strength * self._memory_of_scale(block) / self.width
 
     def _memory_of_scale(self, blocks: int) -> float:
         """A plain GELU net's growth depends on its scale, so that errors of the level feed the increments."""
-        return 1.0 + blocks / 4.0 if self.activation == "gelu" and self.skip == 0.0 else 1.0
+        return 1.0 + blocks / 2.0 if self.activation == "gelu" and self.skip == 0.0 else 1.0
 
     @property
     def _gradient_bias(self) -> float:
         matrices = 2.0 if self.order == "two-layer" else 1.0
         # E[1 / sigma^2] over units has heavy tails at small batches, which a finite width samples badly.
         heavy_tails = 1.0 + 12.0 / (self.batch - 3) if self.batch_normalised else 1.0
-        return 3.0 * matrices * self._strength * heavy_tails / self.width
+        return 3.2 * matrices * self._strength * heavy_tails / self.width
 
     @property
     def _mean_bias(self) -> float:

@@ -1,0 +1,68 @@
+# resexp: `make help` lists the targets. Everything is installed into .venv, with the versions of constraints.txt.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# Small networks run up to fifty times slower on several threads of one operation than on one.
+export OMP_NUM_THREADS := 1
+
+# One target for each entry of experiments.yaml, read from the file itself.
+ENTRIES := $(shell sed -n '/^experiments:/,$$ s/^  \([A-Za-z0-9][A-Za-z0-9._-]*\):.*$$/\1/p' experiments.yaml)
+
+.PHONY: help install run test check-style check-types pytest experiments bench bias calibrate clean $(ENTRIES)
+
+help: ## list the targets
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  \1\t\2/p' Makefile | expand -t 18
+	@echo "Entries of experiments.yaml:"
+	@printf '  %s\n' $(ENTRIES)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[plots]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed ## make .venv and install resexp into it
+
+run: $(VENV)/.installed ## resexp variance --depth 50
+	$(BIN)/resexp variance --depth 50
+
+test: check-style check-types pytest ## the whole check: ruff, mypy, pytest
+
+check-style: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+check-types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+pytest: $(VENV)/.installed-dev
+	$(BIN)/pytest -n 2
+
+experiments: $(VENV)/.installed ## run the whole experiments.yaml
+	$(BIN)/resexp run experiments.yaml
+
+$(ENTRIES): $(VENV)/.installed
+	$(BIN)/resexp run experiments.yaml --only $@
+
+bench: $(VENV)/.installed ## speed against two plainly written baselines and the machine's limit
+	$(BIN)/python benchmarks/speed.py
+
+bias: $(VENV)/.installed ## how far measurements lie from limits, beside the declared bounds
+	$(BIN)/python benchmarks/bias.py
+
+calibrate: $(VENV)/.installed ## how often the verdict is wrong, and what it catches
+	$(BIN)/python benchmarks/calibrate.py
+
+clean: ## remove .venv, caches and build products; results stay
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,106 @@
+"""run: the entries of experiments.yaml, one after another, ending with a summary."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from resexp.core.errors import BatchError
+from resexp_cli.verdicts import check_verdicts
+
+if TYPE_CHECKING:
+    from resexp.runs.batch import Done
+    from resexp_cli.console import Terminal
+
+
+@click.command("run", short_help="Run the entries of an experiments.yaml.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--only", metavar="NAME", help="the entries whose name matches; * and ? are wild")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="folder of stored results and figures",
+)
+@click.option("--no-save", is_flag=True, help="store nothing and read nothing back")
+@click.option("--force", is_flag=True, help="run again what is stored already")
+@click.option("--check", is_flag=True, help="exit with 1 where a measurement disagrees with its theory")
+@click.option("--dry-run", is_flag=True, help="list what would run; run nothing")
+@click.option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr")
+def run_command(
+    file: Path, only: str | None, out: Path, no_save: bool, force: bool, check: bool, dry_run: bool, quiet: bool
+) -> None:
+    """Run the entries of FILE one after another and end with a summary.
+
+    The whole file is checked before anything runs. An entry that is stored already is read back. One that fails does
+    not stop the others; the exit code is then 3.
+
+    \b
+    Examples:
+      resexp run experiments.yaml
+      resexp run experiments.yaml --only 'figure-11-6*'
+    """
+    from resexp.runs import batch, config
+    from resexp.runs.store import Store
+    from resexp_cli.console import Terminal
+
+    terminal = Terminal(quiet=quiet)
+    cells = batch.cells(config.select(config.load(file), only))
+    if dry_run:
+        terminal.listing(("entry", "name", "stored as"), [(e.name, c.name, f"{c.name}/{c.id}") for e, c in cells])
+        return
+    store = None if no_save else Store(out)
+    if store is not None:
+        store.check_writable()
+    done: list[batch.Done] = []
+    try:
+        for entry, cell in cells:
+            with terminal.progress(entry.name) as progress:
+                done.append(batch.run_entry(entry, cell, store, force=force, progress=progress))
+            _finish(terminal, done[-1], out)
+    finally:
+        _summary(terminal, done, len(cells))
+    failed = [one.entry.name for one in done if one.error]
+    if failed:
+        raise BatchError(f"{len(failed)} of {len(cells)} entries failed: {', '.join(failed)}.")
+    check_verdicts([o.execution.outcome.result for o in done if o.execution and (check or o.entry.check)])
+
+
+def _finish(terminal: "Terminal", done: "Done", out: Path) -> None:
+    """Draw the entry's figure, and say on stderr what became of it."""
+    if done.error or done.execution is None:
+        terminal.error(f"{done.entry.name}: {done.error}")
+        return
+    what = "read back" if done.execution.outcome.read_back else f"{done.seconds:.1f} s"
+    terminal.note(f"{done.entry.name}: {what}, {done.execution.folder or 'not stored'}")
+    if done.entry.plot is not None:
+        from resexp.report.figure import check_plot, draw
+
+        path = out / done.entry.plot
+        check_plot(type(done.execution.outcome.cell.experiment), path)
+        draw([done.execution.outcome], path)
+        terminal.note(f"figure: {path}")
+
+
+def _summary(terminal: "Terminal", done: "list[Done]", total: int) -> None:
+    """The table a batch ends with."""
+    rows = [(one.entry.name, one.entry.experiment, _state(one), f"{one.seconds:.1f} s", _verdicts(one)) for one in done]
+    terminal.listing(("entry", "name", "state", "time", "verdicts"), rows)
+    if len(done) < total:
+        terminal.warn(f"{total - len(done)} of {total} entries were not run.")
+
+
+def _state(done: "Done") -> str:
+    if done.error or done.execution is None:
+        return "failed"
+    return "read back" if done.execution.outcome.read_back else "done"
+
+
+def _verdicts(done: "Done") -> str:
+    """How many families have each verdict."""
+    if done.execution is None:
+        return ""
+    counts = Counter(family.verdict for family in done.execution.outcome.result.families)
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())

@@ -1,0 +1,119 @@
+"""Assembles the commands, catches errors once, maps them to exit codes.
+
+Exit codes: 0 ok; 1 failed, or --check not met; 2 usage or configuration; 3 some cells of a batch failed;
+4 a device or an extra is missing; 130 interrupted.
+"""
+
+import os
+import sys
+
+import click
+
+from resexp import __version__
+from resexp.core.errors import ResexpError
+from resexp_cli import batch, catalogue, experiments, results
+
+VERBS = {
+    c.name: c
+    for c in (
+        batch.run_command,
+        results.compare_command,
+        catalogue.list_command,
+        catalogue.show_command,
+        catalogue.doctor_command,
+        catalogue.schema_command,
+    )
+}
+
+
+class Commands(click.Group):
+    """Experiments from the registry beside the fixed verbs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        from resexp.runs.registry import experiments as registered
+
+        return [*registered(), *(name for name in VERBS if name)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name in VERBS:
+            return VERBS[cmd_name]
+        from resexp.runs.registry import experiments as registered
+
+        found = registered().get(cmd_name)
+        return experiments.command(found) if found else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which name is near."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise experiments.unknown(args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List experiments and verbs under headings of their own."""
+        names = [name for name in self.list_commands(ctx) if name not in VERBS]
+        for heading, group in (("Experiments", names), ("Verbs", [n for n in VERBS if n])):
+            with formatter.section(heading):
+                rows = []
+                for name in group:
+                    found = self.get_command(ctx, name)
+                    rows.append((name, found.get_short_help_str(90) if found else ""))
+                formatter.write_dl(rows)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Exit codes: 0 ok, 1 failed or --check not met, 2 usage or configuration, 3 some cells of a batch failed, "
+    "4 a device or an extra is missing, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="resexp")
+def cli() -> None:
+    """A laboratory for residual networks: each measured number beside its theory, with a verdict.
+
+    \b
+    Examples:
+      resexp variance --depth 50
+      resexp variance --scheme plain,residual --depth 10:50:10 --format csv
+      resexp show variance
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: list[str] | None) -> int:
+    try:
+        cli.main(args=arguments, prog_name="resexp", standalone_mode=False)
+        sys.stdout.flush()
+    except ResexpError as error:
+        return _report(str(error), error.exit_code)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" Try '{context.command_path} --help'." if context is not None else ""
+        return _report(error.format_message() + hint, 2)
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader has left (`| head`): nothing went wrong, and Python must not try to flush again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _report("The machine ran out of memory; lower --memory, --batch or --width.", 1)
+    except OSError as error:
+        return _report(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
+    return 0
+
+
+def _report(message: str, exit_code: int) -> int:
+    from resexp_cli.console import Terminal
+
+    Terminal().error(message)
+    return exit_code

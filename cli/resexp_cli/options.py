@@ -1,0 +1,98 @@
+"""Declared parameters as click options: the only place that knows both."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from resexp.core.experiment import Experiment, is_positional
+from resexp.runs.settings import Settings
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+class Values(click.ParamType[str]):
+    """Text that stands for one value, a list or a range; the experiment's declaration validates each value."""
+
+    name = "values"
+
+    def __init__(self, metavar: str, choices: tuple[str, ...]) -> None:
+        self.metavar, self.choices = metavar, choices
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What the help shows in place of a value."""
+        return self.metavar
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        """Complete the last of a list of choices."""
+        from click.shell_completion import CompletionItem
+
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + c) for c in self.choices if c.startswith(last)]
+
+
+def parameter_options(experiment: type[Experiment]) -> list[click.Parameter]:
+    """An option or argument for each parameter of an experiment."""
+    return [_option(name, field) for name, field in experiment.model_fields.items()]
+
+
+def settings_options(model: type[BaseModel] = Settings) -> list[click.Parameter]:
+    """An option for each common setting."""
+    return [_option(name, field) for name, field in model.model_fields.items()]
+
+
+def _option(name: str, field: FieldInfo) -> click.Parameter:
+    if is_positional(field):
+        return click.Argument([name], required=False, type=_values(field))
+    option = name.replace("_", "-")
+    help_text = f"{(field.description or '').strip()}{_default(field)}"
+    if field.annotation is bool:
+        return click.Option([f"--{option}/--no-{option}", name], default=None, help=help_text)
+    return click.Option([f"--{option}", name], default=None, type=_values(field), help=help_text)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None or value is PydanticUndefined:
+        return ""
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    return f" [default: {str(value).lower() if isinstance(value, bool) else value}]"
+
+
+def _values(field: FieldInfo) -> Values:
+    annotation: Any = field.annotation
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) is Literal:
+        return Values("|".join(get_args(annotation)), get_args(annotation))
+    plain = [a for a in get_args(annotation) or (annotation,) if a is not type(None)]
+    names = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+    return Values(names.get(plain[0], "TEXT"), ())
+
+
+def output_options(prefix: str) -> list[click.Parameter]:
+    """Options of every command that runs something; `prefix` begins their environment variables."""
+
+    def option(*names: str, **attributes: Any) -> click.Option:
+        longest = max((n for n in names if n.startswith("--")), key=len).split("/")[0]
+        variable = f"{prefix}_{longest.removeprefix('--').replace('-', '_').upper()}"
+        return click.Option(list(names), envvar=variable, **attributes)
+
+    formats = click.Choice(["auto", "table", "csv", "json", "markdown"])
+    folder = click.Path(file_okay=False, path_type=Path)
+    return [
+        option("--format", type=formats, default="auto", help="auto: a table on a terminal, CSV when piped"),
+        option("--out", type=folder, default=Path("results"), show_default=True, help="folder of stored results"),
+        option("--no-save", is_flag=True, help="store nothing and read nothing back"),
+        option("--force", is_flag=True, help="run again what is stored already"),
+        option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="draw a figure: png, svg or pdf"),
+        option("--check", is_flag=True, help="exit with 1 where a measurement disagrees with its theory"),
+        option("--dry-run", is_flag=True, help="show what would run, its memory and time; run nothing"),
+        option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr"),
+        option("-v", "--verbose", is_flag=True, help="say where every value came from"),
+    ]

@@ -1,0 +1,126 @@
+"""Figures: a panel a quantity, theory as a line, measurement as points with the band of its interval."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resexp.core.errors import MissingError, ResexpError, UsageError
+from resexp.core.experiment import Plot
+from resexp.core.result import Value
+from resexp.report.text import plain
+from resexp.runs.cell import Outcome
+from resexp.runs.resolve import describe, swept
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, told apart by colour-blind readers.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_plot(outcome_type: type[Any], path: Path) -> None:
+    """Raise UsageError or MissingError where a figure could not be drawn into this file."""
+    if path.suffix not in FORMATS:
+        raise UsageError(f"--plot {path}: the name must end in {', '.join(FORMATS)}.")
+    if outcome_type.plot is None:
+        raise UsageError(f"--plot {path}: {outcome_type.name()} has nothing to draw.")
+    try:
+        import matplotlib as _  # noqa: F401
+    except ImportError:
+        raise MissingError("--plot needs matplotlib: pip install 'resexp[plots]'.") from None
+
+
+def draw(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Draw the outcomes of one experiment into a file. Raises ResexpError where it cannot be written."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    plot = type(outcomes[0].cell.experiment).plot
+    if plot is None:
+        raise UsageError(f"{outcomes[0].cell.name} has nothing to draw.")
+    panels = _panels(outcomes)
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9}):
+        columns = min(2, len(panels))
+        lines = -(-len(panels) // columns)
+        figure = Figure(figsize=(4.6 * columns, 3.3 * lines), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axis, panel in zip(axes, panels, strict=False):
+            _draw_panel(axis, outcomes, plot, panel)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        figure.suptitle(_title(outcomes))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            metadata = {"Date": None} if path.suffix == ".svg" else None
+            figure.savefig(path, dpi=160, metadata=metadata)
+        except OSError as error:
+            raise ResexpError(f"The figure could not be written to {path}: {error.strerror}.") from None
+
+
+def _panels(outcomes: Sequence[Outcome]) -> list[str | None]:
+    """Quantities to draw; None for a table without quantities."""
+    rows = [row for outcome in outcomes for row in outcome.result.rows]
+    if not rows or "quantity" not in rows[0]:
+        return [None]
+    return list(dict.fromkeys(str(row["quantity"]) for row in rows))
+
+
+def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity: str | None) -> None:
+    names = swept([outcome.cell for outcome in outcomes])
+    positive = True
+    for number, outcome in enumerate(outcomes):
+        rows = [row for row in outcome.result.rows if quantity is None or row["quantity"] == quantity]
+        rows = [row for row in rows if _number(row, plot.x) is not None and _number(row, plot.y) is not None]
+        if not rows:
+            continue
+        x, y = _column(rows, plot.x), _column(rows, plot.y)
+        positive = positive and min(y) > 0
+        colour = COLOURS[number % len(COLOURS)]
+        label = ", ".join(f"{name} {plain(describe(outcome.cell)[name])}" for name in names) or "measured"
+        axis.plot(x, y, color=colour, marker=".", markersize=3, linewidth=0.6, label=label)
+        if quantity is not None:
+            _draw_interval_and_theory(axis, rows, plot.x, colour)
+        else:
+            _draw_weights(axis, rows, plot.x)
+    axis.set_yscale("log" if plot.log_y and positive else "linear")
+    axis.set_xlabel(plot.x)
+    axis.set_ylabel((quantity or plot.y).replace("_", " "))
+    axis.grid(alpha=0.25, linewidth=0.5)
+    axis.legend(fontsize=7, frameon=False)
+
+
+def _draw_interval_and_theory(axis: "Axes", rows: Sequence[Mapping[str, Value]], x: str, colour: str) -> None:
+    banded = [row for row in rows if _number(row, "ci_low") is not None and _number(row, "ci_high") is not None]
+    if banded:
+        axis.fill_between(
+            _column(banded, x), _column(banded, "ci_low"), _column(banded, "ci_high"), color=colour, alpha=0.2, lw=0
+        )
+    said = [row for row in rows if _number(row, "theory") is not None]
+    if said:
+        kinds = ", ".join(dict.fromkeys(str(row["theory_kind"]) for row in said))
+        axis.plot(_column(said, x), _column(said, "theory"), "--", color="#444444", lw=1, label=f"theory ({kinds})")
+
+
+def _draw_weights(axis: "Axes", rows: Sequence[Mapping[str, Value]], x: str) -> None:
+    names = [name for name in rows[0] if name.startswith("weight_")]
+    for number, name in enumerate(names, start=1):
+        colour = COLOURS[number % len(COLOURS)]
+        axis.plot(_column(rows, x), _column(rows, name), color=colour, lw=1, label=name.replace("_", " "))
+
+
+def _number(row: Mapping[str, Value], column: str) -> float | None:
+    value = row.get(column)
+    return None if value is None or isinstance(value, str) else float(value)
+
+
+def _column(rows: Sequence[Mapping[str, Value]], column: str) -> list[float]:
+    return [number for row in rows if (number := _number(row, column)) is not None]
+
+
+def _title(outcomes: Sequence[Outcome]) -> str:
+    """Name and the parameters that were set by somebody."""
+    cell, names = outcomes[0].cell, swept([outcome.cell for outcome in outcomes])
+    fields = type(cell.experiment).model_fields
+    set_ones = {n: v for n, v in describe(cell).items() if n in fields and fields[n].default != v and n not in names}
+    return ", ".join([cell.name, *(f"{name} {plain(value)}" for name, value in set_ones.items() if value is not None)])

@@ -1,0 +1,87 @@
+"""From what was said to cells: flag before environment before file before default, and who said what."""
+
+import itertools
+import os
+from collections.abc import Mapping
+from typing import Any, get_origin
+
+from resexp.core.experiment import Experiment
+from resexp.runs.cell import Cell
+from resexp.runs.settings import Settings
+from resexp.runs.sweep import spread
+
+
+def environment_variable(experiment: type[Experiment], option: str) -> str:
+    """Name of the environment variable that sets an option: RESEXP_<EXPERIMENT>_<OPTION>."""
+    return f"RESEXP_{experiment.name()}_{option}".upper().replace("-", "_")
+
+
+def is_list(experiment: type[Experiment], name: str) -> bool:
+    """Whether a parameter takes a list as its value, so that commas do not sweep it."""
+    field = experiment.model_fields.get(name)
+    return field is not None and get_origin(field.annotation) is tuple
+
+
+def resolve(
+    experiment: type[Experiment],
+    flags: Mapping[str, Any],
+    file: Mapping[str, Any] | None = None,
+    *,
+    quick: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> list[Cell]:
+    """Cells of one command: the product of the values of every swept option, the last option fastest.
+
+    flags, file: option -> value, text or plain data; quick: use the experiment's small setting for what nobody
+    set; environment: the process's own by default.
+    Raises UsageError that names every wrong value.
+    """
+    environment = os.environ if environment is None else environment
+    said: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name in (*experiment.model_fields, *Settings.model_fields):
+        variable = environment_variable(experiment, name)
+        for source, values, key in (
+            ("flag", flags, name),
+            ("environment", environment, variable),
+            ("file", file or {}, name),
+            ("quick", experiment.quick if quick else {}, name),
+        ):
+            if key in values:
+                said[name], sources[name] = values[key], source
+                break
+        else:
+            sources[name] = "default"
+    return _cells(experiment, said, sources)
+
+
+def _cells(experiment: type[Experiment], said: Mapping[str, Any], sources: Mapping[str, str]) -> list[Cell]:
+    choices = {name: _choices(experiment, name, value) for name, value in said.items()}
+    cells = []
+    for combination in itertools.product(*choices.values()):
+        values = dict(zip(choices, combination, strict=True))
+        settings = {name: value for name, value in values.items() if name in Settings.model_fields}
+        parameters = {name: value for name, value in values.items() if name in experiment.model_fields}
+        cells.append(Cell(experiment.parse(parameters), Settings.parse(settings), sources))
+    return cells
+
+
+def _choices(experiment: type[Experiment], name: str, value: Any) -> list[Any]:
+    """Values that one option stands for; text may be a list or a range, plain data stands for itself."""
+    if not isinstance(value, str) or name in {"device", "memory"}:
+        return [value]
+    if is_list(experiment, name):
+        return [tuple(part.strip() for part in value.split(","))]
+    return list(spread(f"--{name.replace('_', '-')}", value))
+
+
+def swept(cells: list[Cell]) -> list[str]:
+    """Names of the parameters and settings that differ between cells, in the order of their declaration."""
+    described = [describe(cell) for cell in cells]
+    return [name for name in described[0] if len({str(d[name]) for d in described}) > 1] if described else []
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    """Parameters and the settings that matter for the numbers, as plain data."""
+    settings = {"seed": cell.settings.seed, "dtype": cell.settings.dtype} if type(cell.experiment).random else {}
+    return {**cell.experiment.model_dump(mode="json"), **settings}

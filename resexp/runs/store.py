@@ -1,0 +1,115 @@
+"""Results on disk: a folder a cell, `<root>/<experiment>/<id>/` with result.csv and run.json.
+
+A result is written beside its place and renamed into it, so that a kill or a full disk leaves a whole result or none.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from resexp.core.errors import ResexpError, UsageError
+from resexp.core.result import FamilyResult, Result
+from resexp.core.tabular import from_csv, to_csv
+from resexp.runs.cell import Cell, Outcome
+
+FORMAT = 1
+
+
+class Store:
+    """Stored results under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, cell: Cell) -> Path:
+        """Where the cell's result is, or would be."""
+        return self.root / cell.name / cell.id
+
+    def check_writable(self) -> None:
+        """Raise UsageError unless results can be written here; leaves nothing behind."""
+        existing = self.root
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        probe = existing / f".resexp-{uuid.uuid4().hex}"
+        try:
+            probe.mkdir()
+            probe.rmdir()
+        except OSError as error:
+            raise UsageError(
+                f"--out {self.root}: cannot write there ({error.strerror}); name another folder, or use --no-save."
+            ) from None
+
+    def load(self, cell: Cell) -> Outcome | None:
+        """The stored outcome of the cell, or None where there is none that is whole."""
+        folder = self.folder(cell)
+        try:
+            result, run = read_result(folder)
+        except ResexpError:
+            return None
+        return Outcome(cell, result, run, read_back=True)
+
+    def save(self, outcome: Outcome) -> Path:
+        """Write the outcome; an older one of the same cell is replaced. Raises ResexpError where that fails."""
+        target = self.folder(outcome.cell)
+        temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
+        try:
+            temporary.mkdir(parents=True)
+            _write(temporary / "result.csv", to_csv(outcome.result.columns, outcome.result.rows))
+            _write(temporary / "run.json", json.dumps(_document(outcome), indent=1, allow_nan=False) + "\n")
+            _put_in_place(temporary, target)
+        except OSError as error:
+            raise ResexpError(
+                f"The result could not be saved in {target}: {error.strerror}. Earlier results are untouched."
+            ) from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return target
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    if target.exists():
+        old = temporary.with_name(temporary.name + ".old")
+        target.rename(old)
+        temporary.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        temporary.rename(target)
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    result = outcome.result
+    return {
+        "format": FORMAT,
+        "experiment": outcome.cell.name,
+        "parameters": outcome.run["parameters"],
+        "headline": result.headline,
+        "families": [asdict(family) for family in result.families],
+        "notes": result.notes,
+        "run": dict(outcome.run),
+    }
+
+
+def read_result(folder: Path) -> tuple[Result, dict[str, Any]]:
+    """Result and provenance of a stored cell. Raises ResexpError where the folder holds no whole result."""
+    try:
+        columns, rows = from_csv((folder / "result.csv").read_text(encoding="utf-8"))
+        document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise ResexpError(f"{folder} was written by another version of resexp; run it again with --force.")
+        families = [FamilyResult(**family) for family in document["families"]]
+        return Result(columns, rows, document["headline"], families, document["notes"]), document["run"]
+    except FileNotFoundError:
+        raise ResexpError(f"{folder} holds no result.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResexpError(f"The result in {folder} is damaged ({error}); run it again with --force.") from None
