@@ -119,8 +119,6 @@ def _run_all(
         if execution.folder is not None:
             what = "read back (--force runs it again)" if execution.outcome.read_back else "saved"
             terminal.note(f"{what}: {execution.folder}")
-        for note in execution.outcome.result.notes:
-            terminal.warn(note)
     return outcomes, save_error
 
 
@@ -131,6 +129,8 @@ def show(terminal: Terminal, outcomes: Sequence[Outcome], form: str) -> None:
     if form == "table":
         terminal.table(outcomes)
         return
+    for note in dict.fromkeys(note for outcome in outcomes for note in outcome.result.notes):
+        terminal.warn(note)
     write = {"csv": text.as_csv, "json": text.as_json, "markdown": text.as_markdown}[form]
     click.echo(write(outcomes), nl=False)
 

@@ -215,10 +215,14 @@ def _explain(quantity: Quantity, judgement: FamilyJudgement) -> str:
     if shown.verdict is Verdict.NOT_JUDGED:
         return f"{shown.unusable} networks gave a number that is zero or not finite."
     estimate, theory = (np.exp(shown.estimate), np.exp(shown.theory)) if growth else (shown.estimate, shown.theory)
-    what = ("typical growth in one row" if wrong_row else "typical growth a row") if growth else "level"
-    text = f"{what} {estimate:.4g} against {theory:.4g}"
+    what = "typical growth" if growth else "what is added" if quantity.judged == "increments" else "level"
+    text = f"{what} {'in one row' if wrong_row else 'per row'} {estimate:.4g} against {theory:.4g}"
     if growth:
         text += f" (log {shown.estimate:+.4f} ± {shown.stderr:.4f} against {shown.theory:+.4f})"
+    else:
+        text += f" (± {shown.stderr:.2g})"
+    if shown.bias > 0:
+        text += f", which this width may shift by {shown.bias:.2g}"
     if shown.verdict is Verdict.UNDERPOWERED:
         text += f"; about {shown.draws_needed} draws would settle it"
     return text + "."

@@ -41,6 +41,7 @@ class Family:
 class Judgement:
     """Verdict on one number: estimate, its standard error, p-value, and the draws that would settle it.
 
+    bias: declared bound on the theory's own error;
     p_value: two-sided probability, if the theory is true and as far off as its declared bias, of a gap this wide.
     """
 
@@ -48,6 +49,7 @@ class Judgement:
     estimate: float
     stderr: float
     theory: float
+    bias: float = 0.0
     p_value: float = 1.0
     draws_needed: int | None = None
     unusable: int = 0
@@ -101,21 +103,21 @@ def _judge_one(x: Array, theory: float, bias: float, margin: float, threshold: f
     draws = len(x)
     unusable = int(np.count_nonzero(~np.isfinite(x)))
     if unusable:
-        return Judgement(Verdict.NOT_JUDGED, math.nan, math.nan, theory, unusable=unusable)
+        return Judgement(Verdict.NOT_JUDGED, math.nan, math.nan, theory, bias, unusable=unusable)
     estimate, deviation = float(x.mean()), float(x.std(ddof=1))
     stderr = deviation / math.sqrt(draws)
     gap = abs(estimate - theory)
     if draws < FEWEST_DRAWS:
-        return Judgement(Verdict.UNDERPOWERED, estimate, stderr, theory, draws_needed=FEWEST_DRAWS)
+        return Judgement(Verdict.UNDERPOWERED, estimate, stderr, theory, bias, draws_needed=FEWEST_DRAWS)
     rounding = ROUNDING * max(1.0, abs(theory))
     excess = gap - bias - rounding
     p_value = _two_sided(excess, stderr, draws - 1)
     if p_value < threshold:
-        return Judgement(Verdict.DISAGREE, estimate, stderr, theory, p_value)
+        return Judgement(Verdict.DISAGREE, estimate, stderr, theory, bias, p_value)
     if gap + student_quantile(0.975, draws - 1) * stderr <= bias + margin + rounding:
-        return Judgement(Verdict.AGREE, estimate, stderr, theory, p_value)
+        return Judgement(Verdict.AGREE, estimate, stderr, theory, bias, p_value)
     need = _draws_to_settle(gap, deviation, bias, margin, student_quantile(1 - threshold / 2, draws - 1))
-    return Judgement(Verdict.UNDERPOWERED, estimate, stderr, theory, p_value, need)
+    return Judgement(Verdict.UNDERPOWERED, estimate, stderr, theory, bias, p_value, need)
 
 
 def _two_sided(excess: float, stderr: float, freedom: int) -> float:

@@ -189,7 +189,7 @@ class Variance(Ensemble):
             yield f"overflow_block_{dtype}", samples, block, "limit"
 
     def _overflow(self, second_moment: "Measured", largest: float) -> "tuple[Samples | None, float | None]":
-        """First block whose second moment passes 2**largest, of each network and at infinite width.
+        """First block whose second moment reaches 2**largest, of each network and at infinite width.
 
         Where depth does not reach it, each network's own growth is carried on: by a factor a block, with batch
         normalisation by a sum. None where the signal does not grow for ever.
@@ -208,10 +208,10 @@ class Variance(Ensemble):
         )
 
     def _block_beyond(self, log2: "Array", largest: float) -> "Array | None":
-        """First block beyond 2**largest for each row of log2 (networks, blocks); None where some never get there."""
+        """First block at or beyond 2**largest for each row of log2 (networks, blocks); None where some never get there."""
         import numpy as np
 
-        beyond = log2 > largest
+        beyond = log2 >= largest
         reached = np.asarray(beyond.argmax(axis=1), dtype=np.float64)
         if beyond.any(axis=1).all():
             return reached
