@@ -7,7 +7,7 @@ import numpy as np
 
 from resexp.core.ensemble import Ensemble
 from resexp.core.result import STATISTICS_COLUMNS, FamilyResult, Prediction, Quantity, Result, Row, Value, Verdict
-from resexp.core.statistics import LN2, Array, Samples, Summary, summarise
+from resexp.core.statistics import LN2, Array, Samples, Summary, summarise, summarise_growth
 from resexp.core.verdict import Family, FamilyJudgement, Judgement, judge
 
 LARGEST_LOG = 1023.9 * LN2
@@ -180,17 +180,15 @@ def _headline(measured: Measured, family: Family | None, judgement: FamilyJudgem
     """The figure that sums a family up: growth for each row, or the mean level."""
     quantity = measured.quantity
     kind = weakest_kind(measured.predictions) if family is not None else None
-    growth = quantity.judged == "log increments"
-    if growth:
-        samples = Samples.from_log(measured.log_increments().mean(axis=1))
+    theory = float(family.theory[family.leading :].mean()) if family is not None else None
+    if quantity.judged == "log increments":
+        summary = summarise_growth(measured.log_increments().mean(axis=1))
+        theory = float(np.exp(theory)) if theory is not None else None
     else:
         levels = np.stack([_level_samples(row) for row in measured.rows], axis=1)
-        samples = Samples.of((np.diff(levels, axis=1) if quantity.judged == "increments" else levels).mean(axis=1))
-    theory = float(family.theory[family.leading :].mean()) if family is not None else None
-    if growth and theory is not None:
-        theory = float(np.exp(theory))
+        judged = np.diff(levels, axis=1) if quantity.judged == "increments" else levels
+        summary = summarise(Samples.of(judged.mean(axis=1)), positive=False)
     verdict = judgement.headline.verdict if judgement is not None else Verdict.NO_THEORY
-    summary = summarise(samples, positive=growth)
     return {"quantity": quantity.headline, **_statistics(summary, theory, kind, verdict)}
 
 

@@ -203,16 +203,20 @@ class Variance(Ensemble):
         expected = self._block_beyond(limit[None, :], largest) if np.isfinite(limit).all() else None
         measured = self._block_beyond(log2, largest)
         return (
-            Samples.of(measured) if measured is not None else None,
-            float(expected[0]) if expected is not None else None,
+            Samples.from_log(measured * LN2) if measured is not None else None,
+            2.0 ** float(expected[0]) if expected is not None and expected[0] < 1024.0 else None,
         )
 
     def _block_beyond(self, log2: "Array", largest: float) -> "Array | None":
-        """First block at or beyond 2**largest for each row of log2 (networks, blocks); None where some never get there."""
+        """Base-2 log of the first block at or beyond 2**largest, for each row of log2 (networks, blocks).
+
+        None where a network never gets there.
+        """
         import numpy as np
 
         beyond = log2 >= largest
-        reached = np.asarray(beyond.argmax(axis=1), dtype=np.float64)
+        with np.errstate(divide="ignore"):
+            reached = np.asarray(np.log2(beyond.argmax(axis=1)), dtype=np.float64)
         if beyond.any(axis=1).all():
             return reached
         if self.scheme == "stable" or (self.activation != "relu" and self.activation != "linear"):
@@ -220,12 +224,11 @@ class Variance(Ensemble):
         first, last, blocks = log2[:, 0], log2[:, -1], log2.shape[1] - 1
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.scales.batchnorm:
-                start = np.exp2(first)
-                steps = np.ldexp(1.0, int(min(largest, 1023))) / ((np.exp2(last) - start) / blocks)
+                steps = largest - np.log2((np.exp2(last) - np.exp2(first)) / blocks)
             else:
-                steps = (largest - first) / ((last - first) / blocks)
-        carried_on: Array = np.where(beyond.any(axis=1), reached, np.ceil(steps))
-        return carried_on if bool(np.isfinite(carried_on).all() and (carried_on > 0).all()) else None
+                steps = np.log2(np.ceil((largest - first) / ((last - first) / blocks)))
+        carried_on = np.where(beyond.any(axis=1), reached, steps).astype(np.float64)
+        return carried_on if np.isfinite(carried_on).all() else None
 
     def estimate_memory(self, lab: Lab) -> int:
         """Bytes of the engine's plan: it chooses what to keep and what to draw again."""

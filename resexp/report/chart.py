@@ -24,6 +24,8 @@ def chart(
         return []
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     low, high = min(y for _, y in points), max(y for _, y in points)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # a constant runs through the middle
+        low, high = low - 1.0, high + 1.0
 
     def dots(series: Sequence[tuple[float, float]]) -> dict[tuple[int, int], int]:
         cells: dict[tuple[int, int], int] = {}
@@ -31,7 +33,7 @@ def chart(
             if not (math.isfinite(x) and math.isfinite(y)):
                 continue
             column = round((x - left) / (right - left or 1.0) * (2 * width - 1))
-            row = round((high - y) / (high - low or 1.0) * (4 * height - 1))
+            row = round((high - y) / (high - low) * (4 * height - 1))
             cell = (row // 4, column // 2)
             cells[cell] = cells.get(cell, 0) | _DOTS[row % 4][column % 2]
         return cells

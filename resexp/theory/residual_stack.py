@@ -116,11 +116,11 @@ class StackTheory:
         log = float(self.limit.log_second_moment[block])
         if not math.isfinite(log):
             return None
+        first = -0.5 * (4.0 / self.batch + 2.0 / self.width) / self.width  # E log q_0 - log E q_0, to first order
         if block == 0:
-            typical = log - 0.5 * (4.0 / self.batch + 2.0 / self.width) / self.width
-            return Expectation("exact", log=log, typical_log=typical, bias=self._first_bias)
+            return Expectation("exact", log=log, typical_log=log + first, bias=self._first_bias)
         if self.branch == 0.0:
-            return Expectation("exact", log=log)
+            return Expectation("exact", log=log, typical_log=log + first)
         if self.correction is not None:
             return Expectation(
                 "finite-width",
@@ -128,7 +128,7 @@ class StackTheory:
                 typical_log=log + float(self.correction.typical[block]),
                 bias=SECOND_ORDER * self._strength / self.width**2,
             )
-        return Expectation("limit", log=log, bias=self._limit_bias(block))
+        return Expectation("limit", log=log, typical_log=log + first, bias=self._limit_bias(block))
 
     def activation_batch_variance(self, block: int) -> Expectation | None:
         """Variance over the batch (biased, as batch normalisation takes it), mean over units."""
@@ -141,14 +141,14 @@ class StackTheory:
         log = float(self.limit.log_batch_variance[block]) + math.log(kept)
         if not math.isfinite(log):
             return None
+        first = -(2.0 / (self.batch - 1) + 1.0 / self.width) / self.width
         if block == 0:
-            typical = log - (2.0 / (self.batch - 1) + 1.0 / self.width) / self.width
-            return Expectation("exact", log=log, typical_log=typical, bias=self._first_bias)
+            return Expectation("exact", log=log, typical_log=log + first, bias=self._first_bias)
         if self.branch == 0.0:
-            return Expectation("exact", log=log)
+            return Expectation("exact", log=log, typical_log=log + first)
         if self._common_direction_rules(1.0 / (1.0 - float(self.limit.correlation[block]))):
             return None
-        return Expectation("limit", log=log, bias=self._limit_bias(block))
+        return Expectation("limit", log=log, typical_log=log + first, bias=self._limit_bias(block))
 
     def activation_mean(self, block: int) -> Expectation | None:
         """Mean over units and batch; judged as mean over root mean square of each network."""
