@@ -82,7 +82,11 @@ class Wrong:
 
 WRONG = (
     Wrong(
-        "growth 1.9 instead of 2", "residual, one input", "activation_second_moment", shifted(np.log(0.95)), (16, 64)
+        "growth 1.9 instead of 2",
+        "residual, one input",
+        "activation_second_moment",
+        shifted(np.log(0.95)),
+        (16, 64, 256),
     ),
     Wrong("growth 2.02 instead of 2", "residual, one input", "activation_second_moment", shifted(np.log(1.01)), (256,)),
     Wrong(

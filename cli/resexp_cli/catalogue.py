@@ -1,20 +1,26 @@
 """list, show, doctor, schema: what there is, and what it runs on. None of them imports torch except doctor."""
 
 import json
+import shutil
+import textwrap
 
 import click
 
 from resexp.core.experiment import Experiment
+from resexp_cli.options import parameter_options
+
+WIDEST_TEXT = 100
 
 
 @click.command("list", short_help="All experiments with what they measure.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="table or json")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="table (default) or json")
 def list_command(form: str) -> None:
     """List all experiments.
 
     \b
-    Example:
+    Examples:
       resexp list
+      resexp list --format json
     """
     from resexp.runs.registry import experiments
 
@@ -30,7 +36,7 @@ def list_command(form: str) -> None:
 @click.command("show", short_help="Formulas, parameters and sources of an experiment.")
 @click.argument("name")
 def show_command(name: str) -> None:
-    """Show the mathematics, parameters, examples and sources of an experiment.
+    """Show the mathematics, parameters, examples and sources of the experiment NAME.
 
     \b
     Example:
@@ -38,17 +44,31 @@ def show_command(name: str) -> None:
     """
     from resexp.runs.registry import experiment
 
-    click.echo(_description(experiment(name)), nl=False)
+    width = min(WIDEST_TEXT, shutil.get_terminal_size((WIDEST_TEXT, 24)).columns)
+    click.echo(_description(experiment(name), width), nl=False)
 
 
-def _description(found: type[Experiment]) -> str:
-    lines = [found.name(), "=" * len(found.name()), "", found.mathematics(), "", "Parameters", "----------"]
-    width = max(len(name) for name in found.model_fields)
-    for name, field in found.model_fields.items():
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        lines.append(f"{name.replace('_', '-'):{width}}  {field.description} [default: {default}]")
-    lines += ["", "Examples", "--------", *(f"resexp {example}" for example in found.examples), ""]
-    return "\n".join(lines)
+def _description(found: type[Experiment], width: int) -> str:
+    formatter = click.HelpFormatter(width=width)
+    context = click.Context(click.Command(found.name()))
+    formatter.write(f"{_filled(found.mathematics(), width)}\n\n")
+    with formatter.section("Parameters"):
+        records = [option.get_help_record(context) for option in parameter_options(found)]
+        formatter.write_dl([record for record in records if record is not None])
+    with formatter.section("Examples"):
+        formatter.write("".join(f"  resexp {example}\n" for example in found.examples))
+    return formatter.getvalue()
+
+
+def _filled(text: str, width: int) -> str:
+    """The text with its paragraphs filled to the width; formulas and tables, which are indented, as they are."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(
+        paragraph
+        if any(line.startswith(" ") for line in paragraph.splitlines())
+        else textwrap.fill(" ".join(paragraph.split("\n")), width, break_long_words=False)
+        for paragraph in paragraphs
+    )
 
 
 @click.command("doctor", short_help="Versions, devices and threads of this machine.")
@@ -69,26 +89,28 @@ def doctor_command() -> None:
 
     found = {"resexp": __version__, "python": platform.python_version(), "platform": platform.platform()}
     found |= {name: installed_version(name) for name in ("torch", "numpy", "click", "rich", "pydantic", "pyyaml")}
-    found |= {f"{name} (extra plots)": installed_version(name) for name in ("matplotlib",)}
+    found |= {"matplotlib": f"{installed_version('matplotlib')} (for --plot; pip install 'resexp[plots]')"}
     import torch
 
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = ", ".join(torch.cuda.get_device_name(i) for i in range(cuda)) or "none"
+    names = ", ".join(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(cuda)) or "none"
     found |= {
-        "cuda devices": names,
-        "mps": "available" if torch.backends.mps.is_available() else "none",
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "cores": str(os.cpu_count()),
-        "threads by default": "1 (--threads)",
+        "CUDA devices": names,
+        "Apple GPU (mps)": "available" if torch.backends.mps.is_available() else "none",
+        "--device auto": "cuda" if cuda else "cpu",
+        "processor": f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
+        "--threads": "1 unless asked for more",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
-        "memory budget by default": f"{quarter_of_memory() / 1e9:.1f} GB (--memory)",
+        "--memory auto": f"{quarter_of_memory() / 1e9:.1f} GB",
     }
-    Terminal().mapping("resexp doctor", found)
+    Terminal().mapping("What resexp runs on", found)
 
 
 @click.command("schema", short_help="JSON Schema of experiments.yaml, for editors.")
 def schema_command() -> None:
-    """Print the JSON Schema of experiments.yaml.
+    """Print the JSON Schema of experiments.yaml, which editors complete and check with.
+
+    The first line of experiments.yaml points them to it: # yaml-language-server: $schema=experiments.schema.json
 
     \b
     Example:

@@ -3,21 +3,25 @@
 stdout carries the result and nothing else; progress, notes and paths go to stderr.
 """
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
+from resexp.core.experiment import Plot
 from resexp.core.result import Result, Value
 from resexp.report.chart import chart
-from resexp.report.digest import chosen_rows, series
+from resexp.report.digest import by_quantity, chosen_rows, series
 from resexp.report.text import headlines, plain, short
 from resexp.runs.cell import Outcome
 from resexp.runs.resolve import describe
@@ -29,8 +33,12 @@ VERDICT_STYLES = {
     "not judged": "dim",
     "no theory": "dim",
 }
+CHART_STYLES = {"measured": "cyan", "theory": "magenta", "both": "bold", "": ""}
 PROGRESS_AFTER_SECONDS = 1.0
 FULL_TABLES = 3
+WIDTH_OF_FILES = 200
+EXPENDABLE = (("theory_kind",), ("stderr",), ("median",), ("ci_low", "ci_high"))
+"""Columns that a narrow terminal leaves out, the first ones first."""
 
 
 class Terminal:
@@ -38,7 +46,10 @@ class Terminal:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.out = Console(file=sys.stdout, highlight=False, soft_wrap=False)
+        # FORCE_COLOR makes rich take a pipe for a terminal; what is printed must not change with it.
+        self.interactive = _is_terminal(sys.stdout)
+        fixed = "COLUMNS" in os.environ or self.interactive
+        self.out = Console(file=sys.stdout, highlight=False, width=None if fixed else WIDTH_OF_FILES)
         self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
@@ -55,19 +66,23 @@ class Terminal:
         """An error on stderr, always shown."""
         self.err.print(f"[bold red]Error:[/bold red] {escape(text)}")
 
+    def text(self, text: str) -> None:
+        """A line of the result."""
+        self.out.print(Text(text))
+
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
         """A bar with rate and time left, shown on a terminal once the work has taken a second."""
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        bar = Progress(*columns, console=self.err, transient=True, disable=self.quiet or not self.err.is_terminal)
+        bar = Progress(*columns, console=self.err, transient=True, disable=self.quiet or not _is_terminal(sys.stderr))
         started = time.perf_counter()
         task = bar.add_task(label, total=None, rate="")
         shown = False
@@ -79,7 +94,7 @@ class Terminal:
                 bar.start()
                 shown = True
             if shown:
-                bar.update(task, completed=done, total=total, rate=f"{done / elapsed:.3g}/s")
+                bar.update(task, completed=done, total=total, rate=f"{done / elapsed:.3g} steps/s")
 
         try:
             yield step
@@ -90,66 +105,103 @@ class Terminal:
     def table(self, outcomes: Sequence[Outcome]) -> None:
         """Tables of a few outcomes, or the headline figures of many."""
         if len(outcomes) <= FULL_TABLES:
-            for outcome in outcomes:
+            for number, outcome in enumerate(outcomes):
+                if number:
+                    self.out.print()
                 self._one(outcome)
             return
-        self.out.print(_headline_table(headlines(outcomes)))
+        figures = by_quantity(headlines(outcomes))
+        self._grouped([c for c in figures[0] if c != "quantity"] if figures else [], figures)
         self.out.print(f"{len(outcomes)} settings; every row: --format csv", style="dim")
 
     def _one(self, outcome: Outcome) -> None:
         cell, result = outcome.cell, outcome.result
         experiment = type(cell.experiment)
-        self.out.print(Text(cell.name, style="bold"), Text(experiment.summary()))
-        settings = ", ".join(f"{k} {plain(v)}" for k, v in describe(cell).items() if v is not None)
+        self.out.print(Text(f"{cell.name}: ", style="bold").append(experiment.summary(), style="not bold"))
+        settings = ", ".join(f"{k.replace('_', ' ')} {plain(v)}" for k, v in describe(cell).items() if v is not None)
         self.out.print(Text(settings, style="dim"))
-        self.out.print(self._rows(result, experiment.axes))
+        self.out.print()
+        self._rows(result, experiment.axes)
         if experiment.plot is not None and result.rows:
-            self._chart(result, outcome)
+            self._chart(result, experiment.plot)
         if result.headline:
-            self.out.print(_headline_table(result.headline))
-        for family in result.families:
+            self.out.print()
+            self._figures(result.headline)
+        told = {figure["quantity"] for figure in result.headline}
+        families = [family for family in result.families if family.quantity not in told]
+        if families or result.notes:
+            self.out.print()
+        for family in families:
             line = Text(f"{family.quantity.replace('_', ' ')}: ")
             line.append(family.verdict, style=VERDICT_STYLES.get(family.verdict, ""))
-            self.out.print(line.append(f", {family.sentence}" if len(family.sentence) < 200 else ""))
+            self.out.print(line.append(f", {family.sentence}"))
         for note in result.notes:
             self.out.print(Text(note, style="dim"))
 
-    def _rows(self, result: Result, axes: Sequence[str]) -> Table:
-        """About ten rows of the result, each quantity a section."""
+    def _rows(self, result: Result, axes: Sequence[str]) -> None:
+        """About ten rows of the result."""
         rows = chosen_rows(result, axes)
-        columns = [c for c in result.columns if c != "draws" and any(row.get(c) is not None for row in rows)]
-        if self.out.width < 100:
-            columns = [c for c in columns if c not in {"stderr", "theory_kind"}]
-        table = _table(columns)
-        previous = rows[0].get("quantity") if rows else None
-        for row in rows:
-            if row.get("quantity") != previous:
-                table.add_section()
-                previous = row.get("quantity")
-            table.add_row(*(_cell(c, row.get(c)) for c in columns))
-        if len(rows) < len(result.rows):
-            table.caption = f"{len(rows)} of {len(result.rows)} rows; all: --format csv"
-        return table
+        left_out = self._grouped([c for c in result.columns if c != "quantity"], rows)
+        if len(rows) < len(result.rows) or left_out:
+            without = f" without {', '.join(left_out).replace('_', ' ')}" if left_out else ""
+            self.out.print(f"{len(rows)} of {len(result.rows)} rows{without}; all: --format csv", style="dim")
 
-    def _chart(self, result: Result, outcome: Outcome) -> None:
-        plot = type(outcome.cell.experiment).plot
-        if plot is None:
-            return
+    def _grouped(self, columns: Sequence[str], rows: Sequence[Mapping[str, Value]]) -> list[str]:
+        """Rows with each quantity under a heading of its own; returns the columns there was no room for."""
+        columns = [c for c in columns if c != "draws" and any(row.get(c) is not None for row in rows)]
+        if not columns:
+            return []
+        table, left_out = self._fitting(columns, rows)
+        lines = iter(self.out.render_lines(table, pad=False))
+        self.out.print(SegmentLines([next(lines)], new_lines=True), end="")
+        for quantity, group in groupby(rows, lambda row: row.get("quantity")):
+            if quantity is not None:
+                self.out.print(Text(str(quantity).replace("_", " "), style="italic"))
+            self.out.print(SegmentLines([next(lines) for _ in group], new_lines=True), end="")
+        return left_out
+
+    def _figures(self, figures: Sequence[Mapping[str, Value]]) -> None:
+        """Headline figures, one a line."""
+        columns = [c for c in figures[0] if c != "draws" and any(f.get(c) is not None for f in figures)]
+        self.out.print(self._fitting(columns, figures)[0])
+
+    def _fitting(self, columns: Sequence[str], rows: Sequence[Mapping[str, Value]]) -> tuple[Table, list[str]]:
+        """A table of those columns that this width has room for, and the names of the others."""
+        left_out: list[str] = []
+        boundless = self.out.options.update(max_width=10_000)
+        # A column of names breaks its lines before the interval is given up, and the rightmost before the leftmost.
+        breaks = "quantity" in columns
+        last = [(column,) for column in reversed(columns[1:])]
+        for names in ((), *(EXPENDABLE[:-1] if breaks else (*EXPENDABLE, *last))):
+            left_out += [name for name in names if name in columns and name not in left_out]
+            table = _table([column for column in columns if column not in left_out], rows)
+            if self.out.measure(table, options=boundless).maximum <= self.out.width:
+                break
+        return table, [column for column in columns if column in left_out]
+
+    def _chart(self, result: Result, plot: Plot) -> None:
         label, measured, theory = series(result, plot)
-        lines = chart(measured, theory, width=min(72, self.out.width - 4))
-        if not lines:
+        margin = 10
+        drawn = chart(measured, theory, width=max(10, min(72, self.out.width - margin - 3)))
+        if drawn is None:
             return
+        self.out.print()
         legend = Text(f"{label} over {plot.x}: ")
-        legend.append("measured", style="cyan")
+        legend.append("measured ⠂", style=CHART_STYLES["measured"])
         if theory:
-            legend.append(", ").append("theory", style="magenta").append(", ").append("both", style="bold")
+            legend.append(", ").append("theory ·", style=CHART_STYLES["theory"])
+            legend.append(", ").append("both ⠂", style=CHART_STYLES["both"])
         self.out.print(legend)
-        styles = {"measured": "cyan", "theory": "magenta", "both": "bold", "": ""}
-        for line in lines:
-            text = Text("  ")
+        labels = {0: short(drawn.y[1]), len(drawn.lines) - 1: short(drawn.y[0])}
+        for number, line in enumerate(drawn.lines):
+            text = Text(f"{labels.get(number, ''):>{margin}} │")
             for characters, name in line:
-                text.append(characters, style=styles[name])
+                text.append(characters, style=CHART_STYLES[name])
             self.out.print(text)
+        width = len(drawn.lines[0])
+        left, right = (short(x) for x in drawn.x)
+        self.out.print(Text(f"{'':{margin}} └{'─' * width}"))
+        self.out.print(Text(f"{'':{margin}}  {left}{right:>{max(1, width - len(left))}}"))
 
     def mapping(self, title: str, values: Mapping[str, Any]) -> None:
         """Names and values in two columns."""
@@ -160,30 +212,32 @@ class Terminal:
 
     def listing(self, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
         """A plain table."""
-        table = _table(columns)
-        for row in rows:
-            table.add_row(*(_cell(c, value) for c, value in zip(columns, row, strict=True)))
-        self.out.print(table)
+        self.out.print(_table(columns, [dict(zip(columns, row, strict=True)) for row in rows]))
 
 
-def _table(columns: Sequence[str]) -> Table:
-    table = Table(box=None, header_style="bold", caption_justify="left", padding=(0, 1))
+def _is_terminal(stream: Any) -> bool:
+    return stream is not None and bool(stream.isatty())
+
+
+def _table(columns: Sequence[str], rows: Collection[Mapping[str, Value]]) -> Table:
+    """A table of these columns; numbers stand right and are never broken, words stand left."""
+    table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
     for column in columns:
-        numeric = column not in {"quantity", "theory_kind", "verdict", "layer", "kind", "entry", "name", "question"}
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        words = any(isinstance(row.get(column), str) for row in rows)
+        breaks = column in {"quantity", "question", "verdicts"}
+        table.add_column(
+            Text(column.replace("_", " ")),
+            justify="left" if words else "right",
+            overflow="fold" if breaks else "ellipsis",
+            no_wrap=not breaks,
+        )
+    for row in rows:
+        table.add_row(*(_cell(column, row.get(column)) for column in columns))
     return table
 
 
 def _cell(column: str, value: Value) -> Text:
     if column == "verdict" and isinstance(value, str):
         return Text(value, style=VERDICT_STYLES.get(value, ""))
-    text = str(value) if isinstance(value, str) else short(value)
+    text = value if isinstance(value, str) else short(value)
     return Text(text.replace("_", " ") if column == "quantity" else text)
-
-
-def _headline_table(figures: Sequence[Mapping[str, Value]]) -> Table:
-    columns = [c for c in figures[0] if c not in {"stderr", "draws"} and any(f.get(c) is not None for f in figures)]
-    table = _table(columns)
-    for figure in figures:
-        table.add_row(*(_cell(c, figure.get(c)) for c in columns))
-    return table

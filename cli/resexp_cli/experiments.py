@@ -1,17 +1,17 @@
 """One command for each registered experiment, made from its declaration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from resexp.core.errors import ResexpError, UsageError
+from resexp.core.errors import ResexpError, UsageError, nearest
 from resexp.core.experiment import Experiment
 from resexp.report import text
 from resexp.runs.cell import Cell, Outcome
-from resexp.runs.execute import execute
+from resexp.runs.execute import execute, needs_run
 from resexp.runs.resolve import environment_variable, resolve
 from resexp.runs.store import Store
 from resexp_cli.console import Terminal
@@ -34,15 +34,25 @@ class Output:
     verbose: bool
 
 
+class ExperimentCommand(click.Command):
+    """A command whose help lists its options in sections."""
+
+    def __init__(self, name: str, sections: Mapping[str, Sequence[click.Parameter]], **attributes: Any) -> None:
+        super().__init__(name, params=[p for section in sections.values() for p in section], **attributes)
+        self.sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a list of options for each section."""
+        own = [option for option in (self.get_help_option(ctx),) if option is not None]
+        for heading, options in {**self.sections, "Help": own}.items():
+            records = [option.get_help_record(ctx) for option in options]
+            with formatter.section(heading):
+                formatter.write_dl([record for record in records if record is not None])
+
+
 def command(experiment: type[Experiment]) -> click.Command:
     """The command of an experiment."""
     prefix = environment_variable(experiment, "")[:-1]
-    quick = click.Option(["--quick"], is_flag=True, help="the small setting that the tests run")
-    settings = click.Option(
-        ["--settings", "settings_file"],
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="YAML file with values for these options",
-    )
 
     def callback(quick: bool, settings_file: Path | None, **values: Any) -> None:
         output = Output(**{f.name: values.pop(f.name) for f in fields(Output)})
@@ -50,19 +60,18 @@ def command(experiment: type[Experiment]) -> click.Command:
         run(experiment, flags, output, quick=quick, settings_file=settings_file)
 
     examples = "\n".join(f"  resexp {example}" for example in experiment.examples)
-    return click.Command(
+    return ExperimentCommand(
         experiment.name(),
-        params=[
-            *parameter_options(experiment),
-            *settings_options(),
-            quick,
-            settings,
-            *output_options(prefix),
-        ],
+        {
+            "Parameters": parameter_options(experiment),
+            "Settings common to all experiments": settings_options(prefix),
+            "Output": output_options(prefix),
+        },
         callback=callback,
         short_help=experiment.summary(),
-        help=f"{experiment.summary()}\n\nA list (10,20,50) or a range (10:50:10, 1:64:x2) of values sweeps an option. "
-        f"Each option can also be set by {prefix}_<OPTION>.\n\n\b\nExamples:\n{examples}\n\n"
+        help=f"{experiment.summary()}\n\n\b\nExamples:\n{examples}\n\n"
+        "A list (10,20,50) or a range (10:50:10, 1:64:x2) of values sweeps an option. "
+        f"An option can also be set by the environment variable {prefix}_OPTION, or in a file (--settings).\n\n"
         f"Formulas and sources: resexp show {experiment.name()}",
     )
 
@@ -77,15 +86,14 @@ def run(
         from resexp.report.figure import check_plot
 
         check_plot(experiment, output.plot)
-    if output.dry_run:
-        _dry_run(terminal, cells)
-        return
     store = None if output.no_save else Store(output.out)
-    if store is not None:
-        store.check_writable()
+    if output.dry_run:
+        _dry_run(terminal, cells, store)
+        return
+    _check_before(cells, store, force=output.force)
     if output.verbose:
-        for name, source in cells[0].sources.items():
-            terminal.note(f"{name}: {source}")
+        for name, said in _said(cells).items():
+            terminal.note(f"{name} {said}")
     outcomes, save_error = _run_all(terminal, cells, store, force=output.force)
     show(terminal, outcomes, output.format)
     if output.plot is not None:
@@ -99,38 +107,50 @@ def run(
         check_verdicts([outcome.result for outcome in outcomes])
 
 
+def _check_before(cells: Sequence[Cell], store: Store | None, *, force: bool) -> None:
+    """Find what would stop the last setting of a sweep before the first has run."""
+    pending = [cell for cell in cells if needs_run(cell, store, force=force)]
+    for cell in pending:
+        cell.check()
+    if pending and store is not None:
+        store.check_writable()
+
+
 def _run_all(
     terminal: Terminal, cells: Sequence[Cell], store: Store | None, *, force: bool
 ) -> tuple[list[Outcome], ResexpError | None]:
     """Outcomes of all cells, and the first error of saving one."""
     outcomes: list[Outcome] = []
     save_error = None
-    for number, cell in enumerate(cells, start=1):
-        label = cell.name if len(cells) == 1 else f"{cell.name} {number}/{len(cells)}"
-        try:
-            with terminal.progress(label) as progress:
-                execution = execute(cell, store, force=force, progress=progress)
-        except KeyboardInterrupt:
-            kept = f"{len(outcomes)} of {len(cells)} settings are finished"
-            terminal.warn(f"Interrupted: {kept} and kept in {store.root}." if store else f"Interrupted: {kept}.")
-            raise
-        outcomes.append(execution.outcome)
-        save_error = save_error or execution.save_error
-        if execution.folder is not None:
-            what = "read back (--force runs it again)" if execution.outcome.read_back else "saved"
-            terminal.note(f"{what}: {execution.folder}")
+    with terminal.progress(cells[0].name) as progress:
+        for number, cell in enumerate(cells):
+
+            def overall(done: int, total: int, before: int = number) -> None:
+                progress(before * total + done, len(cells) * total)
+
+            try:
+                execution = execute(cell, store, force=force, progress=overall)
+            except KeyboardInterrupt:
+                kept = f" and kept in {store.root}" if store is not None and outcomes else ""
+                terminal.warn(f"Interrupted: {len(outcomes)} of {len(cells)} settings are finished{kept}.")
+                raise
+            outcomes.append(execution.outcome)
+            save_error = save_error or execution.save_error
+            if execution.folder is not None:
+                what = "read back (--force runs it again)" if execution.outcome.read_back else "saved"
+                terminal.note(f"{what}: {execution.folder}")
     return outcomes, save_error
 
 
 def show(terminal: Terminal, outcomes: Sequence[Outcome], form: str) -> None:
     """Print outcomes on stdout in the asked format."""
     if form == "auto":
-        form = "table" if terminal.out.is_terminal else "csv"
+        form = "table" if terminal.interactive else "csv"
     if form == "table":
         terminal.table(outcomes)
         return
     for note in dict.fromkeys(note for outcome in outcomes for note in outcome.result.notes):
-        terminal.warn(note)
+        terminal.note(note)
     write = {"csv": text.as_csv, "json": text.as_json, "markdown": text.as_markdown}[form]
     click.echo(write(outcomes), nl=False)
 
@@ -144,21 +164,39 @@ def _settings(experiment: type[Experiment], path: Path | None) -> dict[str, Any]
     return load_settings(path, experiment)
 
 
-def _dry_run(terminal: Terminal, cells: Sequence[Cell]) -> None:
+def _said(cells: Sequence[Cell]) -> dict[str, str]:
+    """Each value and who said it; what is swept with all its values."""
+    said = {}
+    for name, source in cells[0].sources.items():
+        values = dict.fromkeys(_value(cell, name) for cell in cells)
+        shown = ", ".join(values) if len(values) <= 8 else f"{next(iter(values))} to {_value(cells[-1], name)}"
+        said[name] = f"{shown}  ({source})"
+    return said
+
+
+def _value(cell: Cell, name: str) -> str:
+    owner = cell.experiment if name in type(cell.experiment).model_fields else cell.settings
+    value = text.plain(getattr(owner, name))
+    return "none" if value is None else str(value)
+
+
+def _dry_run(terminal: Terminal, cells: Sequence[Cell], store: Store | None) -> None:
     """Show what each cell would do; refuse what does not fit."""
-    for cell in cells:
+    rows = []
+    seconds = 0.0
+    for cell, lead in zip(cells, text.swept_values(cells), strict=True):
         lab = cell.lab()
         memory = cell.experiment.estimate_memory(lab)
-        seconds = cell.experiment.estimate_seconds(lab)
-        values = {**cell.experiment.model_dump(mode="json"), **cell.settings.model_dump(mode="json")}
-        shown = {name: f"{text.plain(value)}  ({cell.sources.get(name)})" for name, value in values.items()}
-        shown |= {"memory needed": f"about {memory / 1e6:,.1f} MB of {lab.memory / 1e6:,.0f} MB"}
-        shown |= {"time": "well under a second" if seconds is None else f"about {seconds:,.1f} s on this machine"}
-        terminal.mapping(f"{cell.name} {cell.id}", shown | {"stored as": f"{cell.name}/{cell.id}"})
+        stored = store is not None and store.has(cell)
+        takes = 0.0 if stored else cell.experiment.estimate_seconds(lab) or 0.0
+        seconds += takes
+        time = "stored already" if stored else f"{takes:,.1f} s" if takes >= 0.1 else "under 0.1 s"
+        rows.append((*lead.values(), f"{memory / 1e6:,.1f} MB", time, f"{cell.name}/{cell.id}"))
+    terminal.mapping(f"{cells[0].name}: nothing was run", _said(cells))
+    terminal.listing((*text.swept_values(cells)[0], "memory", "time", "stored as"), rows)
+    terminal.text(f"Estimated on this machine: {seconds:,.1f} s in all, budget {cells[0].lab().memory / 1e6:,.0f} MB.")
 
 
 def unknown(name: str, known: Sequence[str]) -> UsageError:
     """What to say of a command that does not exist."""
-    from resexp.core.errors import nearest
-
     return UsageError(f"There is no command '{name}'{nearest(name, known)}. `resexp --help` lists all.")

@@ -6,6 +6,9 @@ Exit codes: 0 ok; 1 failed, or --check not met; 2 usage or configuration; 3 some
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import click
 
@@ -26,8 +29,33 @@ VERBS = {
 }
 
 
+class ReaderLeftError(Exception):
+    """Whoever read stdout has closed it (`| head`). No OSError, because click ends with 1 on those."""
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Hand over all that was printed; raise ReaderLeftError where nobody reads it any more."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderLeftError from None
+
+
 class Commands(click.Group):
     """Experiments from the registry beside the fixed verbs."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the arguments, or print the help."""
+        with _reader_may_leave():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _reader_may_leave():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
@@ -90,26 +118,36 @@ def main(arguments: list[str] | None = None) -> None:
 def _exit_code(arguments: list[str] | None) -> int:
     try:
         cli.main(args=arguments, prog_name="resexp", standalone_mode=False)
-        sys.stdout.flush()
     except ResexpError as error:
         return _report(str(error), error.exit_code)
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" Try '{context.command_path} --help'." if context is not None else ""
-        return _report(error.format_message() + hint, 2)
+        message = error.format_message()
+        return _report(message + ("" if message.endswith((".", ")")) else ".") + hint, 2)
     except (KeyboardInterrupt, click.Abort):
         return 130
-    except BrokenPipeError:
-        # The reader has left (`| head`): nothing went wrong, and Python must not try to flush again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderLeftError:
+        _forget_stdout()
         return 0
     except MemoryError:
         return _report("The machine ran out of memory; lower --memory, --batch or --width.", 1)
     except OSError as error:
+        _forget_stdout()
         return _report(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1)
     return 0
+
+
+def _forget_stdout() -> None:
+    """Drop what stdout still holds; Python would try to write it once more at exit, and complain."""
+    if sys.stdout is not None:
+        with suppress(OSError):  # not every stdout is a file of the system
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(message: str, exit_code: int) -> int:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -13,6 +12,8 @@ from resexp.runs.settings import Settings
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+NAMES_OF_TYPES = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
 class Values(click.ParamType[str]):
@@ -35,24 +36,75 @@ class Values(click.ParamType[str]):
         return [CompletionItem(before + comma + c) for c in self.choices if c.startswith(last)]
 
 
+class Argument(click.Argument):
+    """An argument with a line of its own in the help."""
+
+    def __init__(self, name: str, help_text: str, **attributes: Any) -> None:
+        super().__init__([name], **attributes)
+        self.help_text = help_text
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Name and meaning, as options have them."""
+        return f"[{self.type.get_metavar(self, ctx)}]", self.help_text
+
+
 def parameter_options(experiment: type[Experiment]) -> list[click.Parameter]:
     """An option or argument for each parameter of an experiment."""
     return [_option(name, field) for name, field in experiment.model_fields.items()]
 
 
-def settings_options(model: type[BaseModel] = Settings) -> list[click.Parameter]:
-    """An option for each common setting."""
-    return [_option(name, field) for name, field in model.model_fields.items()]
+def settings_options(prefix: str) -> list[click.Parameter]:
+    """An option for each common setting, a file of values, and the small setting."""
+    return [
+        *(_option(name, field) for name, field in Settings.model_fields.items()),
+        _fixed_option(
+            prefix,
+            "--settings",
+            "settings_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="YAML file with values for the options above",
+        ),
+        _fixed_option(prefix, "--quick", is_flag=True, help="the small setting that the tests run"),
+    ]
+
+
+def output_options(prefix: str) -> list[click.Parameter]:
+    """Options of every command that runs something; `prefix` begins their environment variables."""
+    formats = click.Choice(["auto", "table", "csv", "json", "markdown"])
+    folder = click.Path(file_okay=False, path_type=Path)
+    file = click.Path(dir_okay=False, path_type=Path)
+
+    def option(*names: str, **attributes: Any) -> click.Option:
+        return _fixed_option(prefix, *names, **attributes)
+
+    return [
+        option("--format", type=formats, default="auto", help="auto: a table on a terminal, CSV when piped"),
+        option("--out", type=folder, default=Path("results"), help="folder of stored results [default: results]"),
+        option("--no-save", is_flag=True, help="store nothing and read nothing back"),
+        option("--force", is_flag=True, help="run again what is stored already"),
+        option("--plot", type=file, help="draw a figure: png, svg or pdf"),
+        option("--check", is_flag=True, help="exit with 1 where a measurement disagrees with its theory"),
+        option("--dry-run", is_flag=True, help="show what would run, its memory and time; run nothing"),
+        option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr"),
+        option("-v", "--verbose", is_flag=True, help="say every value and where it came from"),
+    ]
 
 
 def _option(name: str, field: FieldInfo) -> click.Parameter:
-    if is_positional(field):
-        return click.Argument([name], required=False, type=_values(field))
-    option = name.replace("_", "-")
     help_text = f"{(field.description or '').strip()}{_default(field)}"
+    if is_positional(field):
+        return Argument(name, help_text, required=False, type=_values(field))
+    option = name.replace("_", "-")
     if field.annotation is bool:
         return click.Option([f"--{option}/--no-{option}", name], default=None, help=help_text)
     return click.Option([f"--{option}", name], default=None, type=_values(field), help=help_text)
+
+
+def _fixed_option(prefix: str, *names: str, **attributes: Any) -> click.Option:
+    """An option that no model declares, with its environment variable."""
+    longest = next(name for name in names if name.startswith("--"))
+    variable = f"{prefix}_{longest.removeprefix('--').replace('-', '_').upper()}"
+    return click.Option(list(names), envvar=variable, **attributes)
 
 
 def _default(field: FieldInfo) -> str:
@@ -71,28 +123,4 @@ def _values(field: FieldInfo) -> Values:
     if get_origin(annotation) is Literal:
         return Values("|".join(get_args(annotation)), get_args(annotation))
     plain = [a for a in get_args(annotation) or (annotation,) if a is not type(None)]
-    names = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
-    return Values(names.get(plain[0], "TEXT"), ())
-
-
-def output_options(prefix: str) -> list[click.Parameter]:
-    """Options of every command that runs something; `prefix` begins their environment variables."""
-
-    def option(*names: str, **attributes: Any) -> click.Option:
-        longest = max((n for n in names if n.startswith("--")), key=len).split("/")[0]
-        variable = f"{prefix}_{longest.removeprefix('--').replace('-', '_').upper()}"
-        return click.Option(list(names), envvar=variable, **attributes)
-
-    formats = click.Choice(["auto", "table", "csv", "json", "markdown"])
-    folder = click.Path(file_okay=False, path_type=Path)
-    return [
-        option("--format", type=formats, default="auto", help="auto: a table on a terminal, CSV when piped"),
-        option("--out", type=folder, default=Path("results"), show_default=True, help="folder of stored results"),
-        option("--no-save", is_flag=True, help="store nothing and read nothing back"),
-        option("--force", is_flag=True, help="run again what is stored already"),
-        option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="draw a figure: png, svg or pdf"),
-        option("--check", is_flag=True, help="exit with 1 where a measurement disagrees with its theory"),
-        option("--dry-run", is_flag=True, help="show what would run, its memory and time; run nothing"),
-        option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr"),
-        option("-v", "--verbose", is_flag=True, help="say where every value came from"),
-    ]
+    return Values(NAMES_OF_TYPES.get(plain[0], "TEXT"), ())

@@ -8,31 +8,43 @@ import click
 @click.command("compare", short_help="Two stored results or CSV files side by side.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--all", "every", is_flag=True, help="show the rows that are the same too")
-@click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", help="table or csv")
+@click.option("--all", "every", is_flag=True, help="show the numbers that do not differ too")
+@click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", help="table (default) or csv")
 def compare_command(a: Path, b: Path, every: bool, form: str) -> None:
     """Compare two results row by row; differences beyond their intervals are marked.
 
-    A and B are folders of stored results or CSV files of the same experiment.
+    A and B are folders of stored results, or CSV files, of the same experiment. Measured means differ when the 95 %
+    interval of their difference excludes zero, exact numbers when they are not equal.
 
     \b
-    Example:
-      resexp compare results/variance/0123456789abcdef results/variance/fedcba9876543210
+    Examples:
+      resexp compare results/variance/0123456789abcdef other.csv
+      resexp compare --all --format csv a.csv b.csv
     """
     from resexp.core.tabular import to_csv
-    from resexp.report.compare import DIFFERS, SAME, compare
+    from resexp.report.compare import DIFFERS, SAME, compare, settings_that_differ
 
     keys, found = compare(a, b)
     shown = [c for c in found if every or c.judgement != SAME]
     columns = (*keys, "value", "a", "b", "judgement")
+    rows = [(*c.key, c.column, c.a, c.b, c.judgement) for c in shown]
     if form == "csv":
-        rows = [dict(zip(columns, (*c.key, c.column, c.a, c.b, c.judgement), strict=True)) for c in shown]
-        click.echo(to_csv(columns, rows), nl=False)
+        click.echo(to_csv(columns, [dict(zip(columns, row, strict=True)) for row in rows]), nl=False)
         return
     from resexp_cli.console import Terminal
 
     terminal = Terminal()
-    terminal.listing(columns, [(*c.key, c.column, c.a, c.b, c.judgement) for c in shown])
+    for name, (of_a, of_b) in settings_that_differ(a, b).items():
+        terminal.text(f"{name}: {of_a} in A, {of_b} in B")
+    if rows:
+        terminal.listing(columns, rows)
     different = sum(c.judgement == DIFFERS for c in found)
-    same = sum(c.judgement == SAME for c in found)
-    terminal.out.print(f"{different} of {len(found)} numbers differ beyond their intervals, {same} do not.")
+    alone = sum(c.judgement not in {DIFFERS, SAME} for c in found)
+    terminal.text(f"{different} of {len(found) - alone} numbers differ beyond their intervals.")
+    if alone:
+        terminal.text(f"{alone} numbers are only in A or only in B.")
+    measured = sum(c.measured for c in found)
+    if measured:
+        terminal.text(
+            f"Of {measured} measured ones about {0.05 * measured:.0f} would differ by chance alone, neighbours together."
+        )

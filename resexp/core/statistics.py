@@ -185,7 +185,8 @@ def _median_rank(draws: int, level: float) -> int | None:
 
 def student_tail(t: float, freedom: float) -> float:
     """P(T > t) for t >= 0 and Student's law with the given degrees of freedom, to relative precision."""
-    return 0.5 * _incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
+    total = freedom + t * t
+    return 0.5 * _incomplete_beta(freedom / total, t * t / total, freedom / 2, 0.5)
 
 
 @lru_cache(maxsize=4096)
@@ -201,13 +202,13 @@ def student_quantile(probability: float, freedom: float) -> float:
     return (low + high) / 2
 
 
-def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """Regularised incomplete beta function I_x(a, b) by Lentz's continued fraction (DLMF 8.17.22)."""
-    if x <= 0.0 or x >= 1.0:
-        return min(max(x, 0.0), 1.0)
+def _incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
+    """Regularised incomplete beta function I_x(a, b) by Lentz's continued fraction (DLMF 8.17.22); rest: 1 - x."""
+    if x <= 0.0 or rest <= 0.0:
+        return 0.0 if x <= 0.0 else 1.0
     if x > (a + 1) / (a + b + 2):
-        return 1.0 - _incomplete_beta(1.0 - x, b, a)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+        return 1.0 - _incomplete_beta(rest, x, b, a)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(rest)
     tiny = 1e-300
     c, d = 1.0, 1.0 / max(1.0 - (a + b) * x / (a + 1), tiny)
     fraction = d

@@ -2,9 +2,13 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from resexp.core.result import Value
+
+_INTEGER = re.compile(r"-?\d+", re.ASCII)
+_FLOAT = re.compile(r"-?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?", re.ASCII)
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Value]]) -> str:
@@ -17,10 +21,18 @@ def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Value]]) -> str:
 
 
 def from_csv(text: str) -> tuple[tuple[str, ...], list[dict[str, Value]]]:
-    """Columns and rows of a CSV text; fields become None, int, float or str."""
-    reader = csv.reader(io.StringIO(text))
-    columns = tuple(next(reader, ()))
-    return columns, [dict(zip(columns, map(_value, fields), strict=True)) for fields in reader]
+    """Columns and rows of a CSV text; fields become None, int, float or str. Raises ValueError where it is none."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    rows: list[dict[str, Value]] = []
+    try:
+        columns = tuple(next(reader, ()))
+        for fields in reader:
+            if len(fields) != len(columns):
+                raise ValueError(f"line {reader.line_num} has {len(fields)} fields and the header {len(columns)}")
+            rows.append(dict(zip(columns, map(_value, fields), strict=True)))
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from None
+    return columns, rows
 
 
 def _field(value: Value) -> str:
@@ -32,9 +44,6 @@ def _field(value: Value) -> str:
 def _value(field: str) -> Value:
     if field == "":
         return None
-    for convert in (int, float):
-        try:
-            return convert(field)
-        except ValueError:
-            continue
-    return field
+    if _INTEGER.fullmatch(field):
+        return int(field)
+    return float(field) if _FLOAT.fullmatch(field) else field

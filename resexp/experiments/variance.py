@@ -158,13 +158,16 @@ class Variance(Ensemble):
             if self.batch > 1:
                 yield Row({"block": k}, "activation_batch_variance", Samples(p.batch_variance[k], 2 * p.exponent[k]))
             mean = Samples(p.activation_mean[k], p.exponent[k])
-            relative_mean = p.activation_mean[k] / np.sqrt(p.second_moment[k])
+            with np.errstate(invalid="ignore"):  # a network that left the range, or died
+                relative_mean = p.activation_mean[k] / np.sqrt(p.second_moment[k])
             yield Row({"block": k}, "activation_mean", mean, statistic=relative_mean)
-            gradient = Samples.from_ratio(p.gradient[k], p.gradient[-1], 2 * p.gradient_exponent[k])
+            gradient = Samples.from_ratio(
+                p.gradient[k], p.gradient[-1], 2 * (p.gradient_exponent[k] - p.gradient_exponent[-1])
+            )
             yield Row({"block": k}, "gradient_second_moment", gradient)
         for k, expected in enumerate(p.expected_second_moment):
-            measured = p.second_moment[k + 1] * np.exp2(2.0 * (p.exponent[k + 1] - p.exponent[k]))
-            ratio = measured / expected
+            with np.errstate(invalid="ignore"):
+                ratio = p.second_moment[k + 1] * np.exp2(2.0 * (p.exponent[k + 1] - p.exponent[k])) / expected
             yield Row({"block": k + 1}, "conditional_second_moment", Samples.of(ratio), statistic=ratio)
 
     def theory(self, quantity: str, block: int) -> Prediction | None:
@@ -219,8 +222,9 @@ class Variance(Ensemble):
             reached = np.asarray(np.log2(beyond.argmax(axis=1)), dtype=np.float64)
         if beyond.any(axis=1).all():
             return reached
-        if self.scheme == "stable" or (self.activation != "relu" and self.activation != "linear"):
-            return None  # the scales depend on depth, or growth is neither geometric nor linear
+        limit = _theory(self).log_second_moment_limit
+        if self.scheme == "stable" or self.activation not in {"relu", "linear"} or limit[-1] - limit[0] < 1e-6:
+            return None  # the scales depend on depth, growth is neither geometric nor linear, or there is none
         first, last, blocks = log2[:, 0], log2[:, -1], log2.shape[1] - 1
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.scales.batchnorm:

@@ -3,8 +3,18 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of a braille character
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines of (characters, series), series one of `measured`, `theory`, `both` or empty; x and y at the edges."""
+
+    lines: list[list[tuple[str, str]]]
+    x: tuple[float, float]
+    y: tuple[float, float]
 
 
 def chart(
@@ -13,15 +23,14 @@ def chart(
     *,
     width: int = 60,
     height: int = 8,
-) -> list[list[tuple[str, str]]]:
-    """Draw both series on the same axes; points are (x, y).
+) -> Chart | None:
+    """Draw both series, points (x, y), on the same axes; None where fewer than two points are finite.
 
-    Returns `height` lines of (characters, series), series one of `measured`, `theory`, `both` or empty, for the
-    caller to colour. No lines where fewer than two points are finite.
+    Theory alone is drawn as `·`, so that it can be told from the measurement without colours.
     """
     points = [p for p in (*measured, *theory) if math.isfinite(p[0]) and math.isfinite(p[1])]
     if len(points) < 2:
-        return []
+        return None
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     low, high = min(y for _, y in points), max(y for _, y in points)
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # a constant runs through the middle
@@ -45,9 +54,9 @@ def chart(
         for column in range(width):
             seen, said = of_measured.get((row, column), 0), of_theory.get((row, column), 0)
             series = "both" if seen and said else "measured" if seen else "theory" if said else ""
-            line.append((chr(0x2800 | (seen or said)) if seen or said else " ", series))
+            line.append((chr(0x2800 | seen) if seen else "·" if said else " ", series))
         lines.append(line)
-    return lines
+    return Chart(lines, (left, right), (low, high))
 
 
 def _dense(points: Sequence[tuple[float, float]], count: int) -> list[tuple[float, float]]:

@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resexp.core.errors import ResexpError, UsageError
 from resexp.core.result import STATISTICS_COLUMNS, Value
 from resexp.core.tabular import from_csv
+from resexp.runs.store import read_result
 
 Key = tuple[Value, ...]
 DIFFERS, SAME, ONLY_A, ONLY_B = "differs", "same", "only in A", "only in B"
@@ -15,13 +17,14 @@ DIFFERS, SAME, ONLY_A, ONLY_B = "differs", "same", "only in A", "only in B"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number in both results. judgement: differs, same, only in A, or only in B."""
+    """One number in both results. judgement: differs, same, only in A, or only in B; measured: both have errors."""
 
     key: Key
     column: str
     a: Value
     b: Value
     judgement: str
+    measured: bool = False
 
 
 def read_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, Value]]]:
@@ -48,13 +51,31 @@ def compare(a: Path, b: Path) -> tuple[tuple[str, ...], list[Comparison]]:
     columns_b, rows_b = read_rows(b)
     if set(columns) != set(columns_b):
         odd = ", ".join(sorted(set(columns) ^ set(columns_b)))
-        raise ResexpError(f"{a} and {b} have different columns ({odd}): they come from different experiments.")
+        raise UsageError(f"{a} and {b} have different columns ({odd}): they come from different experiments.")
     measured = "mean" in columns
     keys = [c for c in columns if c not in STATISTICS_COLUMNS] if measured else _key_columns(columns, rows_a)
     values = ["mean"] if measured else [c for c in columns if c not in keys]
     left, right = _by_key(rows_a, keys), _by_key(rows_b, keys)
     every = dict.fromkeys((*left, *right))
     return tuple(keys), [_compare(key, column, left.get(key), right.get(key)) for key in every for column in values]
+
+
+def settings_that_differ(a: Path, b: Path) -> dict[str, tuple[object, object]]:
+    """Parameters, seed, dtype, device and version that differ between two stored results; none of CSV files."""
+    try:
+        identities = [_identity(read_result(path)[1]) for path in (a, b)]
+    except ResexpError:
+        return {}
+    first, second = identities
+    return {
+        name: (first.get(name, "not set"), second.get(name, "not set"))
+        for name in dict.fromkeys((*first, *second))
+        if first.get(name) != second.get(name)
+    }
+
+
+def _identity(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {**run["parameters"], **{name: run[name] for name in ("seed", "dtype", "device", "version")}}
 
 
 def _key_columns(columns: Sequence[str], rows: Sequence[Mapping[str, Value]]) -> list[str]:
@@ -74,9 +95,9 @@ def _compare(key: Key, column: str, row_a: Mapping[str, Value] | None, row_b: Ma
     b = row_b[column] if row_b is not None else None
     if row_a is None or row_b is None:
         return Comparison(key, column, a, b, ONLY_B if row_a is None else ONLY_A)
-    errors = (row_a.get("stderr"), row_b.get("stderr"))
-    same = a == b
-    if not same and isinstance(a, int | float) and isinstance(b, int | float) and all(errors):
-        first, second = (float(e) for e in errors if isinstance(e, int | float))
-        same = abs(a - b) <= 1.96 * math.hypot(first, second)
-    return Comparison(key, column, a, b, SAME if same else DIFFERS)
+    numbers = [x for x in (a, b, row_a.get("stderr"), row_b.get("stderr")) if isinstance(x, int | float)]
+    if len(numbers) < 4:
+        return Comparison(key, column, a, b, SAME if a == b else DIFFERS)
+    mean_a, mean_b, error_a, error_b = numbers
+    same = abs(mean_a - mean_b) <= 1.96 * math.hypot(error_a, error_b)
+    return Comparison(key, column, a, b, SAME if same else DIFFERS, measured=error_a > 0 or error_b > 0)

@@ -7,15 +7,24 @@ from resexp.core.experiment import Plot
 from resexp.core.result import Result, Value
 
 SHOWN_ROWS = 10
+WHOLE_TABLE = 24
+"""A table of so many rows is shown as it is."""
 
 
 def chosen_rows(result: Result, axes: Sequence[str], count: int = SHOWN_ROWS) -> list[dict[str, Value]]:
     """Rows at the first, second, last and evenly spaced places of the first axis; for each quantity the same."""
+    if len(result.rows) <= WHOLE_TABLE:
+        return by_quantity(result.rows)
     places = list(dict.fromkeys(row.get(axes[0]) for row in result.rows))
     quantities = list(dict.fromkeys(row.get("quantity") for row in result.rows))
     each = count if len(quantities) <= 1 else max(4, count // len(quantities))
     kept = set(_spread(places, each))
-    rows = [row for row in result.rows if row.get(axes[0]) in kept]
+    return by_quantity([row for row in result.rows if row.get(axes[0]) in kept])
+
+
+def by_quantity(rows: Sequence[dict[str, Value]]) -> list[dict[str, Value]]:
+    """The rows, those of one quantity together."""
+    quantities = dict.fromkeys(row.get("quantity") for row in rows)
     return [row for quantity in quantities for row in rows if row.get("quantity") == quantity]
 
 

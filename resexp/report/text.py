@@ -7,30 +7,33 @@ from typing import Any
 
 from resexp.core.result import Value
 from resexp.core.tabular import to_csv
-from resexp.runs.cell import Outcome
+from resexp.runs.cell import Cell, Outcome
 from resexp.runs.resolve import describe, swept
 
 
 def combined(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[dict[str, Value]]]:
     """Columns and rows of all outcomes as one tidy table."""
-    names = swept([outcome.cell for outcome in outcomes])
-    columns: dict[str, None] = dict.fromkeys(names)
+    leads = swept_values([outcome.cell for outcome in outcomes])
+    columns: dict[str, None] = dict.fromkeys(leads[0])
     rows: list[dict[str, Value]] = []
-    for outcome in outcomes:
+    for outcome, lead in zip(outcomes, leads, strict=True):
         columns |= dict.fromkeys(outcome.result.columns)
-        lead = {name: plain(describe(outcome.cell)[name]) for name in names}
         rows.extend({**lead, **row} for row in outcome.result.rows)
     return tuple(columns), rows
 
 
 def headlines(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
     """Headline figures of all outcomes, swept parameters leading."""
-    names = swept([outcome.cell for outcome in outcomes])
+    leads = swept_values([outcome.cell for outcome in outcomes])
     return [
-        {**{name: plain(describe(outcome.cell)[name]) for name in names}, **figure}
-        for outcome in outcomes
-        for figure in outcome.result.headline
+        {**lead, **figure} for outcome, lead in zip(outcomes, leads, strict=True) for figure in outcome.result.headline
     ]
+
+
+def swept_values(cells: Sequence[Cell]) -> list[dict[str, Value]]:
+    """For each cell the parameters that differ between the cells."""
+    names = swept(cells)
+    return [{name: plain(describe(cell)[name]) for name in names} for cell in cells]
 
 
 def plain(value: Any) -> Value:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from resexp import __version__
+from resexp.core.errors import ResexpError
 from resexp.core.experiment import Experiment
 from resexp.core.lab import Lab, Progress, no_progress, resolve_device
 from resexp.core.result import Result
@@ -74,6 +75,10 @@ class Cell:
             progress=progress,
         )
 
+    def check(self) -> None:
+        """Raise MissingError where its device is absent, UsageError where it does not fit the memory budget."""
+        self.experiment.estimate_memory(self.lab())
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -87,10 +92,14 @@ class Outcome:
 
 def run_cell(cell: Cell, progress: Progress = no_progress) -> Outcome:
     """Check that the cell fits, run it, and note all that the numbers came from."""
-    lab = cell.lab(progress)
-    cell.experiment.estimate_memory(lab)
+    cell.check()
     start = time.perf_counter()
-    result = cell.experiment.compute(lab)
+    try:
+        result = cell.experiment.compute(cell.lab(progress))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+            raise ResexpError(f"{cell.name}: this machine ran out of memory; use a smaller --memory.") from error
+        raise
     return Outcome(cell, result, _provenance(cell, time.perf_counter() - start))
 
 

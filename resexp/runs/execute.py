@@ -18,6 +18,11 @@ class Execution:
     save_error: ResexpError | None = None
 
 
+def needs_run(cell: Cell, store: Store | None, *, force: bool = False) -> bool:
+    """Whether the cell has to be run, as far as can be told without reading what is stored."""
+    return force or store is None or not store.has(cell)
+
+
 def execute(cell: Cell, store: Store | None, *, force: bool = False, progress: Progress = no_progress) -> Execution:
     """Read the cell back from the store, or run it and save it. store: None keeps nothing; force: run it again."""
     stored = store.load(cell) if store is not None and not force else None

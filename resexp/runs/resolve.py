@@ -1,14 +1,19 @@
 """From what was said to cells: flag before environment before file before default, and who said what."""
 
 import itertools
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_origin
 
+from resexp.core.errors import UsageError
 from resexp.core.experiment import Experiment
 from resexp.runs.cell import Cell
 from resexp.runs.settings import Settings
-from resexp.runs.sweep import spread
+from resexp.runs.sweep import MOST_VALUES, listed, spread
+
+NEVER_SWEPT = ("device", "memory", "threads")
+"""Settings that the numbers do not depend on, so that no column could tell their values apart."""
 
 
 def environment_variable(experiment: type[Experiment], option: str) -> str:
@@ -39,6 +44,7 @@ def resolve(
     environment = os.environ if environment is None else environment
     said: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    variables: list[str] = []
     for name in (*experiment.model_fields, *Settings.model_fields):
         variable = environment_variable(experiment, name)
         for source, values, key in (
@@ -49,33 +55,46 @@ def resolve(
         ):
             if key in values:
                 said[name], sources[name] = values[key], source
+                if source == "environment":
+                    variables.append(variable)
                 break
         else:
             sources[name] = "default"
-    return _cells(experiment, said, sources)
+    try:
+        return _cells(experiment, said, sources)
+    except UsageError as error:
+        if not variables:
+            raise
+        raise UsageError(f"{error}\nFrom the environment: {', '.join(variables)}.") from None
 
 
 def _cells(experiment: type[Experiment], said: Mapping[str, Any], sources: Mapping[str, str]) -> list[Cell]:
     choices = {name: _choices(experiment, name, value) for name, value in said.items()}
-    cells = []
+    count = math.prod(map(len, choices.values()))
+    if count > MOST_VALUES:
+        swept = ", ".join(f"--{name.replace('_', '-')}" for name, values in choices.items() if len(values) > 1)
+        raise UsageError(f"{swept}: {count:,} settings together, and {MOST_VALUES:,} are the most; use larger steps.")
+    cells: dict[str, Cell] = {}
     for combination in itertools.product(*choices.values()):
         values = dict(zip(choices, combination, strict=True))
         settings = {name: value for name, value in values.items() if name in Settings.model_fields}
         parameters = {name: value for name, value in values.items() if name in experiment.model_fields}
-        cells.append(Cell(experiment.parse(parameters), Settings.parse(settings), sources))
-    return cells
+        cell = Cell(experiment.parse(parameters), Settings.parse(settings), sources)
+        cells.setdefault(str(describe(cell)), cell)
+    return list(cells.values())
 
 
 def _choices(experiment: type[Experiment], name: str, value: Any) -> list[Any]:
     """Values that one option stands for; text may be a list or a range, plain data stands for itself."""
-    if not isinstance(value, str) or name in {"device", "memory"}:
+    option = f"--{name.replace('_', '-')}"
+    if not isinstance(value, str) or name in NEVER_SWEPT:
         return [value]
     if is_list(experiment, name):
-        return [tuple(part.strip() for part in value.split(","))]
-    return list(spread(f"--{name.replace('_', '-')}", value))
+        return [tuple(listed(option, value))]
+    return spread(option, value)
 
 
-def swept(cells: list[Cell]) -> list[str]:
+def swept(cells: Sequence[Cell]) -> list[str]:
     """Names of the parameters and settings that differ between cells, in the order of their declaration."""
     described = [describe(cell) for cell in cells]
     return [name for name in described[0] if len({str(d[name]) for d in described}) > 1] if described else []

@@ -19,16 +19,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(0, description="seed of all random numbers", ge=0, lt=2**63)
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    device: str = Field("auto", description="where to compute: auto, cpu, cuda, cuda:N or mps")
     dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type of the networks")
-    threads: int = Field(1, description="networks side by side; the numbers do not depend on it", ge=1, le=1024)
-    memory: str | int = Field("auto", description="memory budget such as 2GB; auto is a quarter of this machine's")
+    threads: int = Field(1, description="processor cores to use; the numbers do not depend on it", ge=1, le=1024)
+    memory: str | int = Field("auto", description="most memory to use, as in 2GB; auto: a quarter of this machine's")
 
     @field_validator("device")
     @classmethod
     def _device_has_a_known_name(cls, device: str) -> str:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-            raise ValueError(f"must be auto, cpu, cuda, cuda:N or mps{nearest(device, ('auto', 'cpu', 'cuda', 'mps'))}")
+            raise ValueError(f"is not a device{nearest(device, ('auto', 'cpu', 'cuda', 'mps'))}")
         return device
 
     @field_validator("memory")
@@ -53,5 +53,5 @@ def memory_bytes(memory: str | int) -> int:
         return quarter_of_memory()
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?[bB]?)", str(memory).strip())
     if not match or float(match[1]) == 0:
-        raise ValueError("must be a size such as 500MB or 2GB, or auto")
+        raise ValueError("is not a size such as 500MB")
     return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -3,10 +3,12 @@
 A result is written beside its place and renamed into it, so that a kill or a full disk leaves a whole result or none.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,14 +45,17 @@ class Store:
                 f"--out {self.root}: cannot write there ({error.strerror}); name another folder, or use --no-save."
             ) from None
 
+    def has(self, cell: Cell) -> bool:
+        """Whether the cell has a folder here; `load` says whether what is in it is whole."""
+        return self.folder(cell).is_dir()
+
     def load(self, cell: Cell) -> Outcome | None:
         """The stored outcome of the cell, or None where there is none that is whole."""
-        folder = self.folder(cell)
         try:
-            result, run = read_result(folder)
+            result, run = read_result(self.folder(cell))
         except ResexpError:
             return None
-        return Outcome(cell, result, run, read_back=True)
+        return Outcome(cell, result, run, read_back=True) if run.get("id") == cell.id else None
 
     def save(self, outcome: Outcome) -> Path:
         """Write the outcome; an older one of the same cell is replaced. Raises ResexpError where that fails."""
@@ -58,12 +63,14 @@ class Store:
         temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
         try:
             temporary.mkdir(parents=True)
-            _write(temporary / "result.csv", to_csv(outcome.result.columns, outcome.result.rows))
-            _write(temporary / "run.json", json.dumps(_document(outcome), indent=1, allow_nan=False) + "\n")
+            table = to_csv(outcome.result.columns, outcome.result.rows)
+            _write(temporary / "result.csv", table)
+            _write(temporary / "run.json", json.dumps(_document(outcome, table), indent=1, allow_nan=False) + "\n")
             _put_in_place(temporary, target)
         except OSError as error:
+            reason = error.strerror or error
             raise ResexpError(
-                f"The result could not be saved in {target}: {error.strerror}. Earlier results are untouched."
+                f"The result could not be saved in {target}: {reason}. Earlier results are untouched."
             ) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -78,16 +85,19 @@ def _write(path: Path, text: str) -> None:
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
-    if target.exists():
-        old = temporary.with_name(temporary.name + ".old")
+    old = temporary.with_name(temporary.name + ".old")
+    with suppress(FileNotFoundError):
         target.rename(old)
+    try:
         temporary.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        temporary.rename(target)
+    except OSError:
+        with suppress(FileNotFoundError):
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
-def _document(outcome: Outcome) -> dict[str, Any]:
+def _document(outcome: Outcome, table: str) -> dict[str, Any]:
     result = outcome.result
     return {
         "format": FORMAT,
@@ -97,16 +107,25 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "families": [asdict(family) for family in result.families],
         "notes": result.notes,
         "run": dict(outcome.run),
+        "result_sha256": _digest(table),
     }
+
+
+def _digest(table: str) -> str:
+    """What tells a table that was cut off at the end of a line from a whole one."""
+    return hashlib.sha256(table.encode()).hexdigest()
 
 
 def read_result(folder: Path) -> tuple[Result, dict[str, Any]]:
     """Result and provenance of a stored cell. Raises ResexpError where the folder holds no whole result."""
     try:
-        columns, rows = from_csv((folder / "result.csv").read_text(encoding="utf-8"))
-        document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        table = (folder / "result.csv").read_bytes().decode()
+        document = json.loads((folder / "run.json").read_bytes())
         if document["format"] != FORMAT:
             raise ResexpError(f"{folder} was written by another version of resexp; run it again with --force.")
+        if document["result_sha256"] != _digest(table):
+            raise ResexpError(f"{folder / 'result.csv'} is not what was stored there; run it again with --force.")
+        columns, rows = from_csv(table)
         families = [FamilyResult(**family) for family in document["families"]]
         return Result(columns, rows, document["headline"], families, document["notes"]), document["run"]
     except FileNotFoundError:

@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from resexp.core.errors import UsageError
 
 MOST_VALUES = 10_000
+LARGEST_EXPONENT = 300
 
 
 def spread(option: str, text: str) -> list[str]:
@@ -15,14 +16,22 @@ def spread(option: str, text: str) -> list[str]:
     Raises UsageError for a range that is none or that never ends.
     """
     values: dict[str, None] = {}
-    for part in text.split(","):
-        if not part.strip():
-            raise UsageError(f"{option} {text}: a list such as 10,20,50 has no empty places.")
-        for value in _range(option, part.strip()) if ":" in part else [part.strip()]:
+    for part in listed(option, text):
+        for value in _range(option, part) if ":" in part else [part]:
             values[value] = None
             if len(values) > MOST_VALUES:
-                raise UsageError(f"{option} {text}: more than {MOST_VALUES} values; use a larger step.")
+                raise UsageError(f"{option} {text}: more than {MOST_VALUES:,} values; use a larger step.")
     return list(values)
+
+
+def listed(option: str, text: str) -> list[str]:
+    """Items of a list such as `a,b,c`. Raises UsageError for an empty one."""
+    items = [item.strip() for item in text.split(",")]
+    if not text.strip():
+        raise UsageError(f"{option} has no value.")
+    if not all(items):
+        raise UsageError(f"{option} {text}: a list such as a,b,c has no empty places.")
+    return items
 
 
 def _range(option: str, text: str) -> Iterator[str]:
@@ -33,7 +42,9 @@ def _range(option: str, text: str) -> Iterator[str]:
         step = Decimal(parts[2].removeprefix("x")) if len(parts) == 3 else Decimal(1)
     except (InvalidOperation, IndexError):
         step = Decimal("NaN")
-    bad = len(parts) > 3 or not all(x.is_finite() for x in ((start, stop, step) if step.is_finite() else (step,)))
+    numbers = (start, stop, step) if step.is_finite() else (step,)
+    # 1e999999999 would be written out in full, digit by digit
+    bad = len(parts) > 3 or not all(x.is_finite() and abs(x.adjusted()) <= LARGEST_EXPONENT for x in numbers)
     if bad or step <= (1 if multiply else 0) or (multiply and start <= 0) or stop < start:
         raise UsageError(f"{option} {text}: a range is start:stop, start:stop:step or start:stop:xfactor, going up.")
     value = start

@@ -19,7 +19,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 RESCALE_BEYOND = 2.0**20  # root mean square
-ROOM = 60.0  # binary orders a float32 signal may grow beyond that before the next look
+ROOM = 36.0  # binary orders a float32 signal may go beyond that before the next look: its norm squares it
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Observer:
     def __init__(self, networks: int, stack: Stack, scratch: Scratch) -> None:
         self._stack, self._scratch = stack, scratch
         self.trail = Trail(stack, networks)
-        self._centres: list[Tensor] = []
+        self._sums: list[Tensor] = []
         self._deviations: list[Tensor] = []
         self._branch_inputs: list[Tensor] = []
 
@@ -100,12 +100,12 @@ class Observer:
         """Note second moment, batch variance and mean of h; rescale h in place where it runs out of range."""
         self.trail.see(h)
         if self._stack.batch == 1:
-            self._centres.append(h.mean((1, 2), keepdim=True))
+            self._sums.append(h.sum((1, 2)))
             return
-        centre = h.mean(1, keepdim=True)  # (networks, 1, width)
-        centred = torch.sub(h, centre, out=self._scratch.beside(h))
+        over_batch = h.sum(1, keepdim=True)  # (networks, 1, width)
+        centred = torch.sub(h, over_batch, alpha=1 / self._stack.batch, out=self._scratch.beside(h))
         self._deviations.append(torch.linalg.vector_norm(centred, dim=(1, 2)))
-        self._centres.append(centre)
+        self._sums.append(over_batch.sum((1, 2)))
 
     def see_branch_input(self, x: Tensor) -> None:
         """Note the norm of what goes into the last weights of a branch."""
@@ -120,7 +120,7 @@ class Observer:
             self.trail.exponent_rows(),
             squares,
             np.square(deviations) / size,
-            torch.stack(self._centres).double().mean((2, 3)).cpu().numpy(),
+            as_numbers(self._sums) / size,
             self._expected(squares, size),
             gradient.exponent_rows()[::-1],
             gradient.squares()[::-1],

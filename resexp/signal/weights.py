@@ -14,7 +14,8 @@ from torch import Tensor
 from resexp.core.initialisation import Initialisation
 from resexp.core.lab import Lab
 
-_INTEGER_TO_UNIT = 2.0**-31
+_UNIT = 2.0**-31  # takes signed 32-bit integers to (-1, 1)
+_NEVER_ZERO = torch.tensor(2.0**-33)
 
 
 class NormalSource:
@@ -25,7 +26,7 @@ class NormalSource:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._uniform = torch.empty(0)
+        self._cosine = torch.empty(0)
         self._whole = torch.empty(0)
 
     def fill(self, out: Tensor, std: float, purpose: str, *position: int) -> Tensor:
@@ -38,20 +39,29 @@ class NormalSource:
             single = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
             return out.copy_(single.normal_(0.0, std, generator=generator))
         half = (out.numel() + 1) // 2
-        if self._uniform.numel() != 2 * half:
-            self._uniform, self._whole = torch.empty(2 * half), torch.empty(2 * half)
-        bits = self._lab.bit_stream(purpose, *position).random_raw(half)
-        uniform = self._uniform.copy_(torch.from_numpy(bits.view("int32")))  # signed whole numbers
-        radius, angle = uniform[:half], uniform[half:]
-        # |u| keeps 31 bits near zero where a shifted u would keep 24: the tails reach 6.6 standard deviations.
-        radius.abs_().mul_(_INTEGER_TO_UNIT).clamp_min_(_INTEGER_TO_UNIT / 2)
-        radius.log_().mul_(-2 * std * std).sqrt_()
-        angle.mul_(math.pi * _INTEGER_TO_UNIT)
+        if self._cosine.numel() != half:
+            self._cosine, self._whole = torch.empty(half), torch.empty(0)
         direct = out.dtype == torch.float32 and out.numel() == 2 * half
+        if not direct and self._whole.numel() != 2 * half:
+            self._whole = torch.empty(2 * half)
         flat = out.view(-1) if direct else self._whole
-        torch.cos(angle, out=flat[:half]).mul_(radius)
-        torch.sin(angle, out=flat[half:]).mul_(radius)
+        bits = torch.from_numpy(self._lab.bit_stream(purpose, *position).random_raw(half).view("int32"))
+        self._box_muller(bits, std, flat[:half], flat[half:])
         return out if direct else out.copy_(flat[: out.numel()].view(out.shape))
+
+    def _box_muller(self, bits: Tensor, std: float, first: Tensor, second: Tensor) -> None:
+        """first, second <- std sqrt(-log u^2) (cos, sin)(a), u uniform on (-1, 1) without 0, a on (-pi, pi).
+
+        A u that is symmetric about zero keeps 31 bits there, where one shifted to (0, 1) would keep 24: the tails
+        reach 6.7 standard deviations.
+        """
+        half = first.numel()
+        torch.add(_NEVER_ZERO, bits[:half], alpha=_UNIT, out=first)
+        torch.mul(bits[half:], math.pi * _UNIT, out=second)
+        first.square_().log_().mul_(-std * std).sqrt_()
+        torch.cos(second, out=self._cosine)
+        second.sin_().mul_(first)
+        first.mul_(self._cosine)
 
     def fill_matrices(self, out: Tensor, init: Initialisation, scale: float, purpose: str, *position: int) -> Tensor:
         """Fill `out` (networks, width, width) with one square weight matrix a network, inputs along dim 1."""

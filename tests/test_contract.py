@@ -1,0 +1,108 @@
+"""What every registered experiment keeps, run at its quick setting. A new experiment is tested here by being there."""
+
+import math
+
+import pytest
+
+from resexp.core.assessment import assess
+from resexp.core.ensemble import Ensemble
+from resexp.core.experiment import Experiment
+from resexp.core.lab import Lab
+from resexp.core.result import STATISTICS_COLUMNS, Prediction, Result, Row, Verdict
+from resexp.core.table import Table
+from resexp.core.tabular import to_csv
+from resexp.runs.registry import experiments
+from resexp.runs.settings import Settings
+
+EXPERIMENTS = list(experiments().values())
+ENSEMBLES = [e for e in EXPERIMENTS if issubclass(e, Ensemble)]
+named = {"ids": lambda e: e.name()}
+
+_results: dict[str, Result] = {}
+
+
+def quick(experiment: type[Experiment], seed: int = 1) -> Result:
+    """Result at the quick setting, computed once."""
+    key = f"{experiment.name()}/{seed}"
+    if key not in _results:
+        _results[key] = experiment.parse(experiment.quick).compute(Lab(experiment.name(), seed=seed))
+    return _results[key]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
+def test_meets_its_theory(experiment: type[Experiment]) -> None:
+    result = quick(experiment)
+    assert result.families, "nothing is held against a theory"
+    wrong = [f for f in result.families if f.verdict == Verdict.DISAGREE]
+    assert not wrong
+    assert any(f.verdict == Verdict.AGREE for f in result.families)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
+def test_rows_have_the_declared_columns_and_finite_numbers(experiment: type[Experiment]) -> None:
+    result = quick(experiment)
+    assert result.rows
+    for row in result.rows:
+        assert set(row) <= set(result.columns)
+        assert all(not isinstance(v, float) or math.isfinite(v) for v in row.values())
+    if issubclass(experiment, Ensemble):
+        assert result.columns == (*experiment.axes, "quantity", *STATISTICS_COLUMNS)
+    for figure in result.headline:
+        assert tuple(figure) == ("quantity", *STATISTICS_COLUMNS)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(experiment: type[Experiment]) -> None:
+    first = to_csv(quick(experiment).columns, quick(experiment).rows)
+    again = experiment.parse(experiment.quick).compute(Lab(experiment.name(), seed=1, threads=2))
+    assert to_csv(again.columns, again.rows) == first
+    other = quick(experiment, seed=2)
+    assert (to_csv(other.columns, other.rows) != first) == experiment.random
+
+
+@pytest.mark.parametrize("experiment", ENSEMBLES, **named)
+def test_a_theory_made_wrong_is_caught(experiment: type[Ensemble]) -> None:
+    """Every judged family disagrees with a theory whose growth is off by 20 % a row, or whose level is off by 0.2."""
+
+    class Wrong(experiment):  # type: ignore[valid-type, misc]
+        def theory(self, quantity: str, **axes: int) -> Prediction | None:
+            right = super().theory(quantity, **axes)
+            return None if right is None else _worsened(right, next(iter(axes.values())))
+
+    wrong = Wrong.parse(experiment.quick)
+    rows: list[Row] = list(wrong.measure(Lab(experiment.name(), seed=1)))
+    verdicts = {f.quantity: f.verdict for f in assess(wrong, rows).families if f.verdict != Verdict.NO_THEORY}
+    assert verdicts
+    assert set(verdicts.values()) == {Verdict.DISAGREE}, verdicts
+
+
+def _worsened(right: Prediction, place: int) -> Prediction:
+    shift = 0.2 * place
+
+    def moved(x: float | None, by: float) -> float | None:
+        return None if x is None else x + by
+
+    return Prediction(
+        right.kind,
+        log=moved(right.log, shift),
+        typical_log=moved(right.typical_log, shift),
+        value=moved(right.value, 0.2),
+        judged=moved(right.judged, 0.2),
+        bias=right.bias,
+        is_definition=right.is_definition,
+    )
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
+def test_is_documented(experiment: type[Experiment]) -> None:
+    assert experiment.summary().endswith(".")
+    assert "Source:" in experiment.mathematics(), "the module docstring names its source"
+    assert experiment.examples
+    for name, field in experiment.model_fields.items():
+        assert field.description, f"{name} has no meaning or unit"
+        assert name not in Settings.model_fields, f"{name} is the name of a common setting"
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
+def test_is_an_ensemble_or_a_table(experiment: type[Experiment]) -> None:
+    assert issubclass(experiment, Ensemble | Table)
