@@ -47,7 +47,7 @@ def gaps(experiment: Variance, seed: int) -> Iterator[tuple[str, float, float, f
     grouped: dict[str, list] = {}
     for row in experiment.measure(lab):
         grouped.setdefault(row.quantity, []).append(row)
-    for quantity in experiment.quantities:
+    for quantity in experiment.quantities_here():
         if quantity.name not in grouped:
             continue
         rows = grouped[quantity.name]

@@ -106,7 +106,7 @@ def families(experiment: Ensemble, lab: Lab) -> Iterator[tuple[str, Family]]:
     grouped: dict[str, list[Row]] = {}
     for row in experiment.measure(lab):
         grouped.setdefault(row.quantity, []).append(row)
-    for quantity in experiment.quantities:
+    for quantity in experiment.quantities_here():
         rows = grouped.get(quantity.name, [])
         predictions = [experiment.theory(quantity.name, **row.axes) for row in rows]
         family = Measured(quantity, rows, predictions).family() if rows else None

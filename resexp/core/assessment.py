@@ -81,7 +81,7 @@ def assess(experiment: Ensemble, rows: Iterable[Row]) -> Result:
         grouped.setdefault(row.quantity, []).append(row)
     result = Result(experiment.columns, [])
     measured = {}
-    for quantity in experiment.quantities:
+    for quantity in experiment.quantities_here():
         if quantity.name not in grouped:
             continue
         group = grouped[quantity.name]

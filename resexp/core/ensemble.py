@@ -5,7 +5,7 @@ Declarations import neither numpy nor torch, so that listing experiments and the
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from resexp.core.experiment import Experiment
 from resexp.core.lab import Lab
@@ -24,10 +24,8 @@ class Ensemble(Experiment):
     Write `measure` and `theory`; statistics, verdicts, rows and headline figures follow.
     """
 
-    @property
-    @abstractmethod
-    def quantities(self) -> tuple[Quantity, ...]:
-        """What is measured, and how each quantity is judged."""
+    quantities: ClassVar[tuple[Quantity, ...]] = ()
+    """What is measured, and how each quantity is judged."""
 
     @abstractmethod
     def measure(self, lab: Lab) -> Iterator[Row]:
@@ -40,6 +38,10 @@ class Ensemble(Experiment):
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """Further figures under the table: (name, samples, theory, kind of theory); none by default."""
         return ()
+
+    def quantities_here(self) -> tuple[Quantity, ...]:
+        """The quantities at these parameters; override it where they are judged differently at different ones."""
+        return self.quantities
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -95,8 +95,7 @@ class Variance(Ensemble):
         init = Initialisation(self.init)
         return Stack(self.depth, self.width, self.batch, self.scales, self.order, init, self.activation, self.cotangent)
 
-    @property
-    def quantities(self) -> tuple[Quantity, ...]:
+    def quantities_here(self) -> tuple[Quantity, ...]:
         """With batch normalisation the signal grows by addition, and is judged so."""
         if self.scales.batchnorm:
             forward = (
