@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 # One target for each entry of experiments.yaml, read from the file itself.
 ENTRIES := $(shell sed -n '/^experiments:/,$$ s/^  \([A-Za-z0-9][A-Za-z0-9._-]*\):.*$$/\1/p' experiments.yaml)
 
-.PHONY: help install run test check-style check-types pytest experiments bench bias calibrate clean $(ENTRIES)
+.PHONY: help install run test check-style check-types pytest experiments bench bias calibrate picture clean $(ENTRIES)
 
 help: ## list the targets
 	@echo "Targets:"
@@ -62,6 +62,10 @@ bias: $(VENV)/.installed ## how far measurements lie from limits, beside the dec
 
 calibrate: $(VENV)/.installed ## how often the verdict is wrong, and what it catches
 	$(BIN)/python benchmarks/calibrate.py
+
+picture: $(VENV)/.installed ## draw the README's picture of a terminal again
+	FORCE_COLOR=1 COLUMNS=118 $(BIN)/resexp variance --depth 50 --format table --no-save -q \
+	    | $(BIN)/python docs/picture.py > docs/terminal.svg
 
 clean: ## remove .venv, caches and build products; results stay
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
