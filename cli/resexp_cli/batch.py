@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run", short_help="Run the entries of an experiments.yaml.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), help="the YAML file; resexp schema describes it")
 @click.option("--only", metavar="NAME", help="only the entries of that name; * and ? are wild")
 @click.option(
     "--out",

@@ -34,7 +34,7 @@ def list_command(form: str) -> None:
 
 
 @click.command("show", short_help="Formulas, parameters and sources of an experiment.")
-@click.argument("name")
+@click.argument("name", help="an experiment; resexp list has all")
 def show_command(name: str) -> None:
     """Show the mathematics, parameters, examples and sources of the experiment NAME.
 

@@ -45,7 +45,7 @@ class ExperimentCommand(click.Command):
         """Write a list of options for each section."""
         own = [option for option in (self.get_help_option(ctx),) if option is not None]
         for heading, options in {**self.sections, "Help": own}.items():
-            records = [option.get_help_record(ctx) for option in options]
+            records = [option.get_help_record(ctx) for option in options if isinstance(option, click.Option)]
             with formatter.section(heading):
                 formatter.write_dl([record for record in records if record is not None])
 

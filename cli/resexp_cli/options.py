@@ -36,18 +36,6 @@ class Values(click.ParamType[str]):
         return [CompletionItem(before + comma + c) for c in self.choices if c.startswith(last)]
 
 
-class Argument(click.Argument):
-    """An argument with a line of its own in the help."""
-
-    def __init__(self, name: str, help_text: str, **attributes: Any) -> None:
-        super().__init__([name], **attributes)
-        self.help_text = help_text
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
-        """Name and meaning, as options have them."""
-        return f"[{self.type.get_metavar(self, ctx)}]", self.help_text
-
-
 def parameter_options(experiment: type[Experiment]) -> list[click.Parameter]:
     """An option or argument for each parameter of an experiment."""
     return [_option(name, field) for name, field in experiment.model_fields.items()]
@@ -93,7 +81,7 @@ def output_options(prefix: str) -> list[click.Parameter]:
 def _option(name: str, field: FieldInfo) -> click.Parameter:
     help_text = f"{(field.description or '').strip()}{_default(field)}"
     if is_positional(field):
-        return Argument(name, help_text, required=False, type=_values(field))
+        return click.Argument([name], required=False, type=_values(field), help=help_text)
     option = name.replace("_", "-")
     if field.annotation is bool:
         return click.Option([f"--{option}/--no-{option}", name], default=None, help=help_text)

@@ -6,14 +6,14 @@ import click
 
 
 @click.command("compare", short_help="Two stored results or CSV files side by side.")
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("a", type=click.Path(path_type=Path), help="folder of a stored result, or a CSV file")
+@click.argument("b", type=click.Path(path_type=Path), help="another of the same experiment")
 @click.option("--all", "every", is_flag=True, help="show the numbers that do not differ too")
 @click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", help="table (default) or csv")
 def compare_command(a: Path, b: Path, every: bool, form: str) -> None:
     """Compare two results row by row; differences beyond their intervals are marked.
 
-    A and B are folders of stored results, or CSV files, of the same experiment. Measured means differ when the 95 %
+    Measured means differ when the 95 %
     interval of their difference excludes zero, exact numbers when they are not equal.
 
     \b
@@ -46,5 +46,5 @@ def compare_command(a: Path, b: Path, every: bool, form: str) -> None:
     measured = sum(c.measured for c in found)
     if measured:
         terminal.text(
-            f"Of {measured} measured ones about {0.05 * measured:.0f} would differ by chance alone, neighbours together."
+            f"By chance alone about {0.05 * measured:.0f} of {measured} measured ones would, neighbours together."
         )

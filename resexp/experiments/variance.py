@@ -55,7 +55,7 @@ class Variance(Ensemble):
     batch: int = param(100, "examples a network sees", ge=1, le=100_000_000)
     draws: int = param(256, "independent random networks", ge=2, le=100_000_000)
     scheme: SchemeName = param("residual", "how a block adds its branch to the skip connection")
-    alpha: float | None = param(None, "scale of the branch; overrides the scheme's", ge=0, le=1e6)
+    alpha: float | None = param(None, "scale of the branch; overrides the scheme's", ge=0, le=1e6, allow_inf_nan=False)
     order: Literal["relu-linear", "linear-relu", "two-layer"] = param(
         "relu-linear", "order of layers in the branch, figure 11.5 b, a, c"
     )

@@ -1,6 +1,8 @@
 """Figures: a panel a quantity, theory as a line, measurement as points with the band of its interval."""
 
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from resexp.runs.resolve import describe, swept
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -50,12 +53,22 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         figure.suptitle(_title(outcomes))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(path, dpi=160, metadata=metadata)
-        except OSError as error:
-            raise ResexpError(f"The figure could not be written to {path}: {error.strerror}.") from None
+        _save(figure, path)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    """Write beside and rename, so that a full disk leaves an earlier figure whole."""
+    beside = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(beside, dpi=160, metadata=metadata)
+        beside.rename(path)
+    except OSError as error:
+        raise ResexpError(f"The figure could not be written to {path}: {error.strerror or error}.") from None
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _panels(outcomes: Sequence[Outcome]) -> list[str | None]:

@@ -1,9 +1,9 @@
 """Settings common to all experiments: what a run takes from its surroundings rather than from its subject."""
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
 
 from resexp.core.errors import UsageError, nearest
 from resexp.core.experiment import explain_problem
@@ -11,6 +11,7 @@ from resexp.core.lab import quarter_of_memory
 
 _UNITS = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9, "T": 10**12}
 _UNITS["TB"] = 10**12
+_MEMORY_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer", "exclusiveMinimum": 0}]}
 
 
 class Settings(BaseModel):
@@ -22,7 +23,9 @@ class Settings(BaseModel):
     device: str = Field("auto", description="where to compute: auto, cpu, cuda, cuda:N or mps")
     dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type of the networks")
     threads: int = Field(1, description="processor cores to use; the numbers do not depend on it", ge=1, le=1024)
-    memory: str | int = Field("auto", description="most memory to use, as in 2GB; auto: a quarter of this machine's")
+    memory: Annotated[str | int, WithJsonSchema(_MEMORY_SCHEMA)] = Field(
+        "auto", description="most memory to use, as in 2GB; auto: a quarter of this machine's"
+    )
 
     @field_validator("device")
     @classmethod

@@ -1,0 +1,92 @@
+"""Tables on terminals of any width, colours, and what decides between a table and CSV."""
+
+import io
+import sys
+
+import pytest
+
+from resexp_cli import console
+
+from .conftest import TINY, Resexp
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("variance", *TINY, "--depth", "9"),
+        ("variance", *TINY, "--depth", "2:5"),
+        ("paths", "--scheme", "plain,rezero,stable"),
+    ],
+    ids=["variance", "sweep", "paths"],
+)
+def test_tables_fit_the_width_and_no_number_is_cut(
+    resexp: Resexp, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = resexp(*command, "--no-save", "--format", "table").out
+    assert all(len(line.rstrip()) <= width for line in out.splitlines())
+    if width >= 60:
+        assert "…" not in out
+    if width >= 80:
+        assert "verdict" in out or command[0] == "paths"
+
+
+def test_a_table_away_from_a_terminal_breaks_no_line(resexp: Resexp) -> None:
+    out = resexp("variance", *TINY, "--no-save", "--format", "table").out
+    (heading,) = [line for line in out.splitlines() if line.startswith("block")]
+    assert heading.split() == [
+        *("block", "mean", "stderr", "ci", "low", "ci", "high", "median", "theory", "theory", "kind", "verdict")
+    ]
+
+
+def test_ten_rows_of_many_chosen_with_first_and_last(resexp: Resexp) -> None:
+    out = resexp("paths", "--blocks", "1000", "--no-save", "--format", "table").out
+    table = out[out.index("\nlength") + 1 : out.index("10 of 1001 rows")].splitlines()[1:]
+    lengths = [line.split()[0].replace(",", "") for line in table]
+    assert len(lengths) == 10
+    assert (lengths[0], lengths[1], lengths[-1]) == ("0", "1", "1000")
+    for wanted in ("paths total", "│", "└"):
+        assert wanted in out
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
+def test_colour_is_forced_or_not_and_changes_no_format(
+    resexp: Resexp, monkeypatch: pytest.MonkeyPatch, variable: str, coloured: bool
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert ("\x1b[" in resexp("parameters", "--no-save", "--format", "table").out) is coloured
+    assert resexp("parameters", "--no-save").out.startswith("layer,kind,parameters\n")
+
+
+def test_auto_is_a_table_on_a_terminal(resexp: Resexp, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = FakeTerminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert resexp("parameters", "--no-save").code == 0
+    assert "layer,kind" not in screen.getvalue()
+    assert "Number of parameters" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "quiet", "shown"), [(5.0, False, True), (0.5, False, False), (5.0, True, False)], ids=str
+)
+def test_progress_with_rate_and_time_left_after_a_second(
+    monkeypatch: pytest.MonkeyPatch, elapsed: float, quiet: bool, shown: bool
+) -> None:
+    clock = iter([0.0, elapsed, elapsed])
+    screen = FakeTerminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(console.time, "perf_counter", lambda: next(clock))
+    with console.Terminal(quiet=quiet).progress("variance") as step:
+        step(10, 40)
+    assert ("variance" in screen.getvalue()) is shown
+    assert ("25%" in screen.getvalue()) is shown
+    assert ("2 steps/s" in screen.getvalue()) is shown
