@@ -132,7 +132,8 @@ def _requirement(kind: str, context: dict[str, Any], message: str, got: object) 
         return _COMPARISONS[kind](context)
     if kind == "literal_error":
         choices = [c.strip(" '") for c in context["expected"].replace(" or ", ", ").split(",")]
-        return f"must be one of {', '.join(choices)}{nearest(str(got), choices)}"
+        near = nearest(str(got), choices).strip(" ()")
+        return f"must be one of {', '.join(choices)}{f'; {near}' if near else ''}"
     if kind.startswith("int"):
         return "must be a whole number"
     if kind.startswith("float") or kind == "finite_number":

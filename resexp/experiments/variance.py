@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from resexp.theory.residual_stack import StackTheory
 
 LN2 = math.log(2.0)
+ROUNDING = 1e-6  # of a base-2 logarithm: doubling must count as reaching the next power of two
 LARGEST_LOG2 = {"float16": math.log2(65504.0), "float32": 128.0, "float64": 1024.0}
 
 
@@ -138,7 +139,7 @@ class Variance(Ensemble):
                 "conditional_second_moment",
                 "second moment after a block over its expectation given the block's input",
                 judged="level",
-                headline="second_moment_over_conditional_expectation",
+                headline="second_moment_over_expected",
                 hidden=True,
             ),
         )
@@ -216,7 +217,7 @@ class Variance(Ensemble):
         """
         import numpy as np
 
-        beyond = log2 >= largest
+        beyond = log2 >= largest - ROUNDING
         with np.errstate(divide="ignore"):
             reached = np.asarray(np.log2(beyond.argmax(axis=1)), dtype=np.float64)
         if beyond.any(axis=1).all():

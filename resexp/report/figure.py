@@ -80,8 +80,11 @@ def _panels(outcomes: Sequence[Outcome]) -> list[str | None]:
 
 
 def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity: str | None) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     names = swept([outcome.cell for outcome in outcomes])
-    positive = True
+    positive, kinds = True, dict[str, None]()
+    measured = plot.y.replace("_", " ") if quantity is None else "measured"
     for number, outcome in enumerate(outcomes):
         rows = [row for row in outcome.result.rows if quantity is None or row["quantity"] == quantity]
         rows = [row for row in rows if _number(row, plot.x) is not None and _number(row, plot.y) is not None]
@@ -90,20 +93,26 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
         x, y = _column(rows, plot.x), _column(rows, plot.y)
         positive = positive and min(y) > 0
         colour = COLOURS[number % len(COLOURS)]
-        label = ", ".join(f"{name} {plain(describe(outcome.cell)[name])}" for name in names) or "measured"
+        label = ", ".join(f"{name} {plain(describe(outcome.cell)[name])}" for name in names) or measured
         axis.plot(x, y, color=colour, marker=".", markersize=3, linewidth=0.6, label=label)
         if quantity is not None:
-            _draw_interval_and_theory(axis, rows, plot.x, colour)
+            kinds |= _draw_interval_and_theory(axis, rows, plot.x, colour)
         else:
             _draw_weights(axis, rows, plot.x)
+    if kinds:
+        axis.plot([], [], "--", color="#444444", lw=1, label=f"theory ({', '.join(kinds)})")
     axis.set_yscale("log" if plot.log_y and positive else "linear")
     axis.set_xlabel(plot.x)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel((quantity or plot.y).replace("_", " "))
     axis.grid(alpha=0.25, linewidth=0.5)
     axis.legend(fontsize=7, frameon=False)
 
 
-def _draw_interval_and_theory(axis: "Axes", rows: Sequence[Mapping[str, Value]], x: str, colour: str) -> None:
+def _draw_interval_and_theory(
+    axis: "Axes", rows: Sequence[Mapping[str, Value]], x: str, colour: str
+) -> dict[str, None]:
+    """Draw them in the colour of their cell; return the kinds of theory, for the legend."""
     banded = [row for row in rows if _number(row, "ci_low") is not None and _number(row, "ci_high") is not None]
     if banded:
         axis.fill_between(
@@ -111,8 +120,9 @@ def _draw_interval_and_theory(axis: "Axes", rows: Sequence[Mapping[str, Value]],
         )
     said = [row for row in rows if _number(row, "theory") is not None]
     if said:
-        kinds = ", ".join(dict.fromkeys(str(row["theory_kind"]) for row in said))
-        axis.plot(_column(said, x), _column(said, "theory"), "--", color="#444444", lw=1, label=f"theory ({kinds})")
+        axis.plot(_column(said, x), _column(said, "theory"), "--", color="#444444", lw=1.2)
+        axis.plot(_column(said, x), _column(said, "theory"), "--", color=colour, lw=0.8)
+    return dict.fromkeys(str(row["theory_kind"]) for row in said)
 
 
 def _draw_weights(axis: "Axes", rows: Sequence[Mapping[str, Value]], x: str) -> None:
