@@ -25,6 +25,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[plots]'
+	$(BIN)/resexp schema > experiments.schema.json
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

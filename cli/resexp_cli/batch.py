@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from resexp.core.errors import BatchError, ResexpError
-from resexp_cli.verdicts import check_verdicts
+from resexp_cli.verdicts import chance, check_verdicts
 
 if TYPE_CHECKING:
     from resexp.runs.batch import Done, Planned
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-save", is_flag=True, help="store nothing and read nothing back; figures are drawn")
 @click.option("--force", is_flag=True, help="run again what is stored already")
-@click.option("--check", is_flag=True, help="exit with 1 where a measurement disagrees with its theory")
+@click.option("--check", is_flag=True, help="exit with 1 if measurement and theory disagree beyond chance")
 @click.option("--dry-run", is_flag=True, help="check the file and list what would run; run nothing")
 @click.option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr")
 def run_command(
@@ -70,7 +70,9 @@ def run_command(
     failed = [one.entry.name for one in done if one.error]
     if failed:
         raise BatchError(f"{len(failed)} of {len(planned)} entries failed: {', '.join(failed)}.")
-    check_verdicts([o.execution.outcome.result for o in done if o.execution and (check or o.entry.check)])
+    checked = [o.execution.outcome.result for o in done if o.execution and (check or o.entry.check)]
+    if checked:
+        terminal.note(check_verdicts(checked))
 
 
 def _check_plots(planned: "Sequence[Planned]") -> None:
@@ -108,6 +110,9 @@ def _summary(terminal: "Terminal", done: "Sequence[Done]", total: int) -> None:
     rows = [(one.entry.name, one.entry.experiment, _state(one), f"{one.seconds:.1f} s", _verdicts(one)) for one in done]
     if rows:
         terminal.listing(("entry", "experiment", "state", "time", "verdicts"), rows)
+    told = chance([one.execution.outcome.result for one in done if one.execution])
+    if told is not None:
+        terminal.warn(told)
     if len(done) < total:
         terminal.warn(f"{total - len(done)} of {total} entries were not run; finished ones are kept.")
 

@@ -122,6 +122,9 @@ class Terminal:
         self.out.print(Text(settings, style="dim"))
         self.out.print()
         self._rows(result, experiment.axes)
+        if "theory" in result.columns:
+            judged = "what grows is judged by its growth from row to row, not by its level: docs/verdict.md"
+            self.out.print(judged, style="dim")
         if experiment.plot is not None and result.rows:
             self._chart(result, experiment.plot)
         if result.headline:
@@ -143,8 +146,8 @@ class Terminal:
         rows = chosen_rows(result, axes)
         left_out = self._grouped([c for c in result.columns if c != "quantity"], rows)
         if len(rows) < len(result.rows) or left_out:
-            without = f" without {', '.join(left_out).replace('_', ' ')}" if left_out else ""
-            self.out.print(f"{len(rows)} of {len(result.rows)} rows{without}; all: --format csv", style="dim")
+            without = f"; no room for {', '.join(left_out).replace('_', ' ')}" if left_out else ""
+            self.out.print(f"{len(rows)} of {len(result.rows)} rows{without}; everything: --format csv", style="dim")
 
     def _grouped(self, columns: Sequence[str], rows: Sequence[Mapping[str, Value]]) -> list[str]:
         """Rows with each quantity under a heading of its own; returns the columns there was no room for."""

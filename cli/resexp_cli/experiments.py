@@ -104,7 +104,7 @@ def run(
     if save_error is not None:
         raise save_error
     if output.check:
-        check_verdicts([outcome.result for outcome in outcomes])
+        terminal.note(check_verdicts([outcome.result for outcome in outcomes]))
 
 
 def _check_before(cells: Sequence[Cell], store: Store | None, *, force: bool) -> None:
@@ -191,8 +191,9 @@ def _dry_run(terminal: Terminal, cells: Sequence[Cell], store: Store | None) -> 
         takes = 0.0 if stored else cell.experiment.estimate_seconds(lab) or 0.0
         seconds += takes
         time = "stored already" if stored else f"{takes:,.1f} s" if takes >= 0.1 else "under 0.1 s"
-        rows.append((*lead.values(), f"{memory / 1e6:,.1f} MB", time, f"{cell.name}/{cell.id}"))
-    terminal.mapping(f"{cells[0].name}: nothing was run", _said(cells))
+        size = "not known" if memory is None else f"{memory / 1e6:,.1f} MB"
+        rows.append((*lead.values(), size, time, f"{cell.name}/{cell.id}"))
+    terminal.mapping(f"{cells[0].name}, not run", _said(cells))
     terminal.listing((*text.swept_values(cells)[0], "memory", "time", "stored as"), rows)
     terminal.text(f"Estimated on this machine: {seconds:,.1f} s in all, budget {cells[0].lab().memory / 1e6:,.0f} MB.")
 

@@ -49,6 +49,11 @@ class Measured:
         statistic = np.concatenate([levels[:, :1], increments], axis=1)
         return Family(statistic, np.concatenate([theory[:1], np.diff(theory)]), bias, margin, leading=1)
 
+    def place(self, judged_row: int, judged_rows: int) -> str:
+        """Where a judged row stands, such as `block 7`; judged rows leave out a first row that is a definition."""
+        row = self._ordered(self.rows)[judged_row + len(self.rows) - judged_rows]
+        return ", ".join(f"{axis} {value}" for axis, value in row.axes.items())
+
     def _ordered(self, items: Sequence) -> list:  # type: ignore[type-arg]
         return list(reversed(items)) if self.quantity.reverse else list(items)
 
@@ -79,7 +84,11 @@ def assess(experiment: Ensemble, rows: Iterable[Row]) -> Result:
     grouped: dict[str, list[Row]] = {}
     for row in rows:
         grouped.setdefault(row.quantity, []).append(row)
-    result = Result(experiment.columns, [])
+    declared = {quantity.name for quantity in experiment.quantities_here()}
+    if not declared >= set(grouped):
+        unknown = ", ".join(sorted(set(grouped) - declared))
+        raise TypeError(f"measure yields rows of {unknown}; declared quantities: {', '.join(sorted(declared))}")
+    result = Result(experiment.columns_here(), [])
     measured = {}
     for quantity in experiment.quantities_here():
         if quantity.name not in grouped:
@@ -105,7 +114,7 @@ def _assess_quantity(measured: Measured, result: Result) -> None:
     if not quantity.hidden:
         result.rows.extend(_rows(measured, verdicts))
     if quantity.judged != "nothing":
-        result.families.append(_family_result(quantity, judgement))
+        result.families.append(_family_result(measured, judgement))
     if quantity.headline is not None:
         result.headline.append(_headline(measured, family, judgement))
     unusable = [row for row in measured.rows if not np.isfinite(row.samples.mantissa).all()]
@@ -198,29 +207,34 @@ def weakest_kind(predictions: Sequence[Prediction | None]) -> str:
     return next(kind for kind in ("reference", "monte-carlo", "limit", "finite-width", "exact") if kind in kinds)
 
 
-def _family_result(quantity: Quantity, judgement: FamilyJudgement | None) -> FamilyResult:
+def _family_result(measured: Measured, judgement: FamilyJudgement | None) -> FamilyResult:
+    quantity = measured.quantity
     if judgement is None:
         return FamilyResult(quantity.name, Verdict.NO_THEORY.value, None, "No theory is known here.")
-    return FamilyResult(quantity.name, judgement.verdict.value, judgement.p_value, _explain(quantity, judgement))
+    return FamilyResult(quantity.name, judgement.verdict.value, judgement.p_value, _explain(measured, judgement))
 
 
-def _explain(quantity: Quantity, judgement: FamilyJudgement) -> str:
+def _explain(measured: Measured, judgement: FamilyJudgement) -> str:
     """Say in one sentence what the verdict on a family rests on."""
+    quantity = measured.quantity
     growth = quantity.judged == "log increments"
-    worst = min(judgement.rows, key=lambda row: row.p_value)
+    worst = min(range(len(judgement.rows)), key=lambda k: judgement.rows[k].p_value)
     wrong_row = judgement.headline.verdict is not Verdict.DISAGREE and judgement.verdict is Verdict.DISAGREE
-    shown: Judgement = worst if wrong_row else judgement.headline
+    shown: Judgement = judgement.rows[worst] if wrong_row else judgement.headline
+    where = f"at {measured.place(worst, len(judgement.rows))}" if wrong_row else "per row"
     if shown.verdict is Verdict.NOT_JUDGED:
         return f"{shown.unusable} networks gave a number that is zero or not finite."
     estimate, theory = (np.exp(shown.estimate), np.exp(shown.theory)) if growth else (shown.estimate, shown.theory)
     what = "typical growth" if growth else "what is added" if quantity.judged == "increments" else "level"
-    text = f"{what} {'in one row' if wrong_row else 'per row'} {estimate:.4g} against {theory:.4g}"
+    text = f"{what} {where} {estimate:.4g} against {theory:.4g}"
     if growth:
         text += f" (log {shown.estimate:+.4f} ± {shown.stderr:.4f} against {shown.theory:+.4f})"
     else:
         text += f" (± {shown.stderr:.2g})"
     if shown.bias > 0:
         text += f", which this width may shift by {shown.bias:.2g}"
+    if shown.verdict is Verdict.DISAGREE:
+        text += f"; chance p = {judgement.p_value:.1g}"
     if shown.verdict is Verdict.UNDERPOWERED:
         text += f"; about {shown.draws_needed} draws would settle it"
     return text + "."

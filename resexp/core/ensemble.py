@@ -43,8 +43,7 @@ class Ensemble(Experiment):
         """The quantities at these parameters; override it where they are judged differently at different ones."""
         return self.quantities
 
-    @property
-    def columns(self) -> tuple[str, ...]:
+    def columns_here(self) -> tuple[str, ...]:
         """Columns of the rows."""
         return (*self.axes, "quantity", *STATISTICS_COLUMNS)
 

@@ -54,6 +54,12 @@ class Experiment(BaseModel, ABC):
     """Whether the numbers depend on seed, device and dtype."""
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Refuse a declaration that would only fail when its table is drawn."""
+        if not inspect.isabstract(cls) and not getattr(cls, "axes", ()):
+            raise TypeError(f"{cls.__name__} declares no axes, such as axes = ('block',): where a row stands.")
+
+    @classmethod
     def name(cls) -> str:
         """Name on the command line: that of the module, with hyphens."""
         return cls.__module__.rpartition(".")[2].replace("_", "-")
@@ -81,9 +87,9 @@ class Experiment(BaseModel, ABC):
     def compute(self, lab: Lab) -> Result:
         """Run the experiment in the lab."""
 
-    def estimate_memory(self, lab: Lab) -> int:
-        """Bytes a run takes at its peak. Raises UsageError where that exceeds the lab's budget."""
-        return 1 << 20
+    def estimate_memory(self, lab: Lab) -> int | None:
+        """Bytes a run takes at its peak, None where not known. Raises UsageError where the lab's budget is exceeded."""
+        return None
 
     def estimate_seconds(self, lab: Lab) -> float | None:
         """Seconds a run takes on this machine, or None where it is too short to matter."""

@@ -6,12 +6,13 @@ Everything in a Result is plain data (str, int, float, None), ready for CSV and 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from resexp.core.statistics import Array, Samples
 
 Value = str | int | float | None
+Judged = Literal["log increments", "increments", "level", "nothing"]
 TheoryKind = Literal["exact", "limit", "finite-width", "monte-carlo", "reference"]
 
 STATISTICS_COLUMNS = (
@@ -90,11 +91,16 @@ class Quantity:
     name: str
     meaning: str
     positive: bool = True
-    judged: Literal["log increments", "increments", "level", "nothing"] = "log increments"
+    judged: Judged = "log increments"
     margin: float = 0.02
     headline: str | None = None
     reverse: bool = False
     hidden: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a way of judging that does not exist."""
+        if self.judged not in get_args(Judged):
+            raise ValueError(f"{self.name}: judged must be one of {', '.join(get_args(Judged))}, not '{self.judged}'")
 
 
 @dataclass(frozen=True)

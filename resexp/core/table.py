@@ -10,14 +10,16 @@ from resexp.core.result import STATISTICS_COLUMNS, FamilyResult, Result, Value, 
 
 
 class Table(Experiment):
-    """An experiment that lists exact numbers. Write `columns`, `table` and, if any, `checks`."""
+    """An experiment that lists exact numbers. Write `columns`, `table` and, if any, `headlines` and `notes`."""
 
     random: ClassVar[bool] = False
 
-    @property
-    @abstractmethod
-    def columns(self) -> tuple[str, ...]:
-        """Columns of the rows."""
+    columns: ClassVar[tuple[str, ...]] = ()
+    """Columns of the rows."""
+
+    def columns_here(self) -> tuple[str, ...]:
+        """The columns at these parameters; override it where they depend on them."""
+        return self.columns
 
     @abstractmethod
     def table(self) -> Iterable[dict[str, Value]]:
@@ -33,7 +35,7 @@ class Table(Experiment):
 
     def compute(self, lab: Lab) -> Result:
         """List the rows; hold each headline that has an independent formula against it."""
-        result = Result(self.columns, list(self.table()), notes=list(self.notes()))
+        result = Result(self.columns_here(), list(self.table()), notes=list(self.notes()))
         for name, value, theory in self.headlines():
             verdict = _exact_verdict(value, theory)
             statistics: dict[str, Value] = dict.fromkeys(STATISTICS_COLUMNS)

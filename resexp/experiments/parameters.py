@@ -69,6 +69,7 @@ class Parameters(Table):
     bias: bool = param(True, "count biases")
 
     axes = ("layer", "kind")
+    columns = ("layer", "kind", "parameters")
     quick: ClassVar = {}
     examples = (
         "parameters mlp --layers 10 --width 20",
@@ -84,11 +85,6 @@ class Parameters(Table):
             if self.net not in nets and getattr(self, name) != defaults[name]:
                 raise ValueError(f"--{name} has no meaning for {self.net}; it belongs to {' and '.join(nets)}.")
         return self
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Layer, kind of parameter, how many."""
-        return ("layer", "kind", "parameters")
 
     def table(self) -> Iterator[dict[str, Value]]:
         """One row for each layer and kind, then the total."""

@@ -84,16 +84,16 @@ class Paths(Table):
             raise ValueError(f"--scheme {','.join(self.scheme)}: each scheme can be asked for once.")
         return self
 
-    @property
-    def columns(self) -> tuple[str, ...]:
+    def columns_here(self) -> tuple[str, ...]:
         """Length, count, shares, one weight a scheme; log2_count where the counts are too long to print."""
         weights = [f"weight_{name}" for name in self._weighings]
         return ("length", "count", "share", "cumulative_share", *weights, *(() if self._exact else ("log2_count",)))
 
     def table(self) -> Iterable[dict[str, Value]]:
         """One row for each length, or for those that matter where there are too many."""
+        columns = self.columns_here()
         rows = self._exact_rows() if self._exact else self._logarithmic_rows()
-        return (dict(zip(self.columns, row, strict=True)) for row in rows)
+        return (dict(zip(columns, row, strict=True)) for row in rows)
 
     def headlines(self) -> Iterator[tuple[str, float | int, float | int | None]]:
         """Sums over all lengths and over the asked range."""

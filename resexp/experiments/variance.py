@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from resexp.theory.residual_stack import StackTheory
 
 LN2 = math.log(2.0)
+MOST_BLOCKS_LOG2 = 1000.0  # an overflow later than that cannot be written as a number
 ROUNDING = 1e-6  # of a base-2 logarithm: doubling must count as reaching the next power of two
 LARGEST_LOG2 = {"float16": math.log2(65504.0), "float32": 128.0, "float64": 1024.0}
 
@@ -232,7 +233,7 @@ class Variance(Ensemble):
             else:
                 steps = np.log2(np.ceil((largest - first) / ((last - first) / blocks)))
         carried_on = np.where(beyond.any(axis=1), reached, steps).astype(np.float64)
-        return carried_on if np.isfinite(carried_on).all() else None
+        return carried_on if np.isfinite(carried_on).all() and carried_on.max() < MOST_BLOCKS_LOG2 else None
 
     def estimate_memory(self, lab: Lab) -> int:
         """Bytes of the engine's plan: it chooses what to keep and what to draw again."""

@@ -86,7 +86,7 @@ def short(value: Value, digits: int = 4) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int):
-        return f"{value:,}" if abs(value) < 10**15 else _long_integer(value)
+        return f"{value:,}" if abs(value) < 10**18 else _long_integer(value)
     return f"{value:.{digits}g}"
 
 

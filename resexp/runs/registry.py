@@ -18,13 +18,14 @@ ENTRY_POINT_GROUP = "resexp.experiments"
 
 @lru_cache(maxsize=1)
 def experiments() -> dict[str, type[Experiment]]:
-    """All experiments by name, sorted. Raises ResexpError for a third party's that cannot be loaded."""
-    found = {}
-    for module in pkgutil.iter_modules(resexp.experiments.__path__):
-        experiment = _declared_in(f"{resexp.experiments.__name__}.{module.name}")
-        found[experiment.name()] = experiment
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        found[point.name] = _load(point.name, point.value)
+    """All experiments by name, sorted. Raises ResexpError for one that cannot be loaded, and says which file it is in.
+
+    Files whose names begin with an underscore are no experiments.
+    """
+    package = resexp.experiments
+    names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+    found = {name.replace("_", "-"): _load(f"{package.__name__}.{name}") for name in names}
+    found |= {point.name: _load(point.value) for point in entry_points(group=ENTRY_POINT_GROUP)}
     return dict(sorted(found.items()))
 
 
@@ -36,8 +37,15 @@ def experiment(name: str) -> type[Experiment]:
     return known[name]
 
 
-def _declared_in(module_name: str) -> type[Experiment]:
-    module = importlib.import_module(module_name)
+def _load(module_name: str) -> type[Experiment]:
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        told = str(error).partition("\n")[0]
+        raise ResexpError(
+            f"The experiment in {module_name} cannot be loaded: {type(error).__name__}: {told} "
+            "Repair the file, or move it away."
+        ) from error
     declared = [
         value
         for value in vars(module).values()
@@ -49,13 +57,3 @@ def _declared_in(module_name: str) -> type[Experiment]:
     if len(declared) != 1:
         raise ResexpError(f"{module_name} must declare exactly one experiment; it declares {len(declared)}.")
     return declared[0]
-
-
-def _load(name: str, module_name: str) -> type[Experiment]:
-    try:
-        return _declared_in(module_name)
-    except ImportError as error:
-        raise ResexpError(
-            f"The plugin experiment '{name}' cannot be imported from {module_name}: {error}. "
-            "Repair or uninstall the package that provides it."
-        ) from error

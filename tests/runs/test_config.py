@@ -22,9 +22,8 @@ from resexp.runs import config, registry
 class Silent(Table):
     """An experiment without rows."""
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
+    axes = ("x",)
+    columns = ("x",)
 
     def table(self) -> Iterable[dict[str, Value]]:
         return ()
