@@ -1,6 +1,7 @@
 """What every registered experiment keeps, run at its quick setting. A new experiment is tested here by being there."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from resexp.core.table import Table
 from resexp.core.tabular import to_csv
 from resexp.runs.registry import experiments
 from resexp.runs.settings import Settings
+from resexp_cli.main import main
 
 EXPERIMENTS = list(experiments().values())
 ENSEMBLES = [e for e in EXPERIMENTS if issubclass(e, Ensemble)]
@@ -91,6 +93,35 @@ def _worsened(right: Prediction, place: int) -> Prediction:
         bias=right.bias,
         is_definition=right.is_definition,
     )
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
+@pytest.mark.parametrize("form", ["table", "csv", "json", "markdown"])
+def test_is_shown_in_every_form(
+    experiment: type[Experiment], form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "figure.svg"
+    plot = ["--plot", str(picture)] if experiment.plot is not None else []
+    with pytest.raises(SystemExit) as ended:
+        main([experiment.name(), "--quick", "--seed", "1", "--format", form, "--out", str(tmp_path), "-q", *plot])
+    assert ended.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) > 3
+    assert picture.exists() == bool(plot)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "example"),
+    [(e, x) for e in EXPERIMENTS for x in e.examples],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_examples_are_valid_commands(
+    experiment: type[Experiment], example: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *arguments = example.split()
+    assert command == experiment.name()
+    with pytest.raises(SystemExit) as ended:
+        main([command, *arguments, "--dry-run"])
+    assert ended.value.code == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, **named)

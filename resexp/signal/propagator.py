@@ -65,8 +65,7 @@ class Propagator:
         return weights
 
     def _normal(self, std: float, purpose: str, *shape: int) -> Tensor:
-        out = self._empty(self.stack.tile, *shape)
-        return self._source.fill(out, std, purpose, self._tile)[self._members]
+        return self._source.draw((self.stack.tile, *shape), std, purpose, self._tile)[self._members]
 
     def run(self, tile: int, members: slice) -> Pass:
         """Propagate these networks of the tile forward and backward."""

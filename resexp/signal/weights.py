@@ -29,6 +29,11 @@ class NormalSource:
         self._cosine = torch.empty(0)
         self._whole = torch.empty(0)
 
+    def draw(self, shape: tuple[int, ...], std: float, purpose: str, *position: int) -> Tensor:
+        """A new tensor of independent normals, of the lab's dtype and on its device."""
+        out = torch.empty(shape, dtype=self._lab.torch_dtype, device=self._lab.torch_device)
+        return self.fill(out, std, purpose, *position)
+
     def fill(self, out: Tensor, std: float, purpose: str, *position: int) -> Tensor:
         """Fill the contiguous tensor `out` with normals of the given standard deviation; returns it.
 
