@@ -1,16 +1,30 @@
 """From measured rows and their theory to statistics, verdicts, rows and headline figures."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from resexp.core.ensemble import Ensemble
 from resexp.core.result import STATISTICS_COLUMNS, FamilyResult, Prediction, Quantity, Result, Row, Value, Verdict
-from resexp.core.statistics import LN2, Array, Samples, Summary, summarise, summarise_growth
+from resexp.core.statistics import (
+    LN2,
+    Array,
+    Samples,
+    Summary,
+    effective_draws,
+    median_interval,
+    representable,
+    representable_exp,
+    summarise,
+    summarise_growth,
+)
 from resexp.core.verdict import Family, FamilyJudgement, Judgement, judge
 
-LARGEST_LOG = 1023.9 * LN2
+FEW_CARRY = 0.25  # share of the networks below which a mean is said to be carried by few
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,14 @@ class Measured:
     rows: Sequence[Row]
     predictions: Sequence[Prediction | None]
 
+    def statistic(self) -> Array:
+        """What is judged of all rows but a leading level, (draws, rows), in the order of growth."""
+        rows = self._ordered(self.rows)
+        if self.quantity.judged == "log increments":
+            return self.log_increments()
+        levels = np.stack([_level_samples(row) for row in rows], axis=1)
+        return np.diff(levels, axis=1) if self.quantity.judged == "increments" else levels
+
     def log_increments(self) -> Array:
         """Natural-log growth of each network from row to row, (draws, rows - 1), in the order of growth."""
         log = np.stack([row.samples.log for row in self._ordered(self.rows)], axis=1)
@@ -28,11 +50,11 @@ class Measured:
             return np.diff(log, axis=1)
 
     def family(self) -> Family | None:
-        """The family as it is judged, or None where a row has no theory."""
-        predictions = [p for p in self._ordered(self.predictions) if p is not None]
-        if self.quantity.judged == "nothing" or len(predictions) < len(self.rows):
+        """The family as it is judged: the rows from the first one on as far as there is theory; None without any."""
+        predictions = self._with_theory()
+        if self.quantity.judged == "nothing" or len(predictions) < min(2, len(self.rows)):
             return None
-        rows, margin = self._ordered(self.rows), self.quantity.margin
+        rows, margin = self._ordered(self.rows)[: len(predictions)], self.quantity.margin
         bias = np.array([p.bias for p in predictions])
         if self.quantity.judged == "log increments":
             levels = np.stack([row.samples.log for row in rows], axis=1)
@@ -44,17 +66,36 @@ class Measured:
             return Family(levels, theory, bias, margin)
         with np.errstate(invalid="ignore"):
             increments = np.diff(levels, axis=1)
-        if predictions[0].is_definition:
+        if self.starts_with_a_definition:
             return Family(increments, np.diff(theory), bias[1:], margin)
         statistic = np.concatenate([levels[:, :1], increments], axis=1)
         return Family(statistic, np.concatenate([theory[:1], np.diff(theory)]), bias, margin, leading=1)
 
-    def place(self, judged_row: int, judged_rows: int) -> str:
-        """Where a judged row stands, such as `block 7`; judged rows leave out a first row that is a definition."""
-        row = self._ordered(self.rows)[judged_row + len(self.rows) - judged_rows]
-        return ", ".join(f"{axis} {value}" for axis, value in row.axes.items())
+    def _with_theory(self) -> list[Prediction]:
+        """The predictions from the first row on, as far as there are any."""
+        found: list[Prediction] = []
+        for prediction in self._ordered(self.predictions):
+            if prediction is None:
+                break
+            found.append(prediction)
+        return found
 
-    def _ordered(self, items: Sequence) -> list:  # type: ignore[type-arg]
+    def place(self, judged_row: int, *, without_first: bool) -> str:
+        """Where a judged row stands, such as `block 7`."""
+        return _place(self._ordered(self.rows)[judged_row + without_first])
+
+    def in_order_of_growth(self) -> list[Prediction | None]:
+        """The predictions, those of a reversed quantity from the last row to the first."""
+        return self._ordered(self.predictions)
+
+    @property
+    def starts_with_a_definition(self) -> bool:
+        """Whether the first row is true by definition, and so not judged."""
+        first = self._ordered(self.predictions)[0]
+        return first is not None and first.is_definition
+
+    def _ordered(self, items: Sequence[Item]) -> list[Item]:
+        """In the order of growth."""
         return list(reversed(items)) if self.quantity.reverse else list(items)
 
 
@@ -81,28 +122,37 @@ def _typical_log(prediction: Prediction) -> float:
 
 def assess(experiment: Ensemble, rows: Iterable[Row]) -> Result:
     """Judge measured rows against the experiment's theory and lay them out."""
-    grouped: dict[str, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(row.quantity, []).append(row)
+    grouped = by_quantity(rows)
     declared = {quantity.name for quantity in experiment.quantities_here()}
     if not declared >= set(grouped):
         unknown = ", ".join(sorted(set(grouped) - declared))
         raise TypeError(f"measure yields rows of {unknown}; declared quantities: {', '.join(sorted(declared))}")
     result = Result(experiment.columns_here(), [])
-    measured = {}
-    for quantity in experiment.quantities_here():
-        if quantity.name not in grouped:
-            continue
-        group = grouped[quantity.name]
-        predictions = [experiment.theory(quantity.name, **row.axes) for row in group]
-        measured[quantity.name] = Measured(quantity, group, predictions)
-        _assess_quantity(measured[quantity.name], result)
-    for name, samples, theory, kind in experiment.headlines(measured):
-        summary = summarise(samples, positive=True) if samples is not None else None
+    measured = {m.quantity.name: m for m in measure_against_theory(experiment, grouped)}
+    for one in measured.values():
+        _assess_quantity(one, result)
+    for name, summary, theory, kind in experiment.headlines(measured):
         verdict = Verdict.NOT_JUDGED if theory is not None else Verdict.NO_THEORY
         figure = _statistics(summary, theory, kind if theory is not None else None, verdict)
         result.headline.append({"quantity": name, **figure})
+    result.notes.extend(experiment.notes())
     return result
+
+
+def by_quantity(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows of each quantity, in the order they came in."""
+    grouped: dict[str, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(row.quantity, []).append(row)
+    return grouped
+
+
+def measure_against_theory(experiment: Ensemble, grouped: Mapping[str, Sequence[Row]]) -> Iterator[Measured]:
+    """Each quantity's rows with what theory says of them, in the order of the declaration."""
+    for quantity in experiment.quantities_here():
+        rows = grouped.get(quantity.name, ())
+        if rows:
+            yield Measured(quantity, rows, [experiment.theory(quantity.name, **row.axes) for row in rows])
 
 
 def _assess_quantity(measured: Measured, result: Result) -> None:
@@ -117,27 +167,47 @@ def _assess_quantity(measured: Measured, result: Result) -> None:
         result.families.append(_family_result(measured, judgement))
     if quantity.headline is not None:
         result.headline.append(_headline(measured, family, judgement))
+    result.notes.extend(_notes(measured))
+
+
+def _notes(measured: Measured) -> Iterator[str]:
+    """Say which networks gave no number, and which means rest on few of them."""
+    name = measured.quantity.name
     unusable = [row for row in measured.rows if not np.isfinite(row.samples.mantissa).all()]
     if unusable:
-        place = ", ".join(f"{k} {v}" for k, v in unusable[0].axes.items())
         count = int(np.count_nonzero(~np.isfinite(unusable[0].samples.mantissa)))
-        result.notes.append(
-            f"{quantity.name}: {count} of {unusable[0].samples.draws} networks left the range of the dtype "
-            f"at {place}; rows from there on are not judged."
+        yield (
+            f"{name}: {count} of {unusable[0].samples.draws} networks left the range of the dtype, or died, "
+            f"at {_place(unusable[0])}; rows with such networks have no statistics and are not judged."
         )
+    if not measured.quantity.positive or measured.quantity.hidden:
+        return
+    finite = [row for row in measured.rows if np.isfinite(row.samples.log2).all()]
+    values = [row.samples.scaled() for row in finite]
+    effective = [effective_draws(scaled) for scaled, _ in values]
+    if effective and min(effective) < FEW_CARRY * finite[0].samples.draws:
+        worst = int(np.argmin(effective))
+        scaled, exponent = values[worst]
+        interval = median_interval(scaled)
+        low, high = (representable(x, exponent) for x in interval) if interval else (None, None)
+        median = f"; its 95 % interval is {low:.3g} to {high:.3g}" if low is not None and high is not None else ""
+        yield (
+            f"{name}: the mean at {_place(finite[worst])} is carried by about {effective[worst]:.0f} of "
+            f"{len(scaled)} networks; read the median{median}."
+        )
+
+
+def _place(row: Row) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in row.axes.items())
 
 
 def _row_verdicts(measured: Measured, judgement: FamilyJudgement | None) -> list[Verdict]:
     """One verdict for each row, in the order of the rows."""
-    predictions = measured.predictions
-    if measured.quantity.judged == "nothing":
-        return [Verdict.NO_THEORY if p is None else Verdict.NOT_JUDGED for p in predictions]
-    if judgement is None:
-        return [Verdict.NO_THEORY if p is None else Verdict.NOT_JUDGED for p in predictions]
-    verdicts = [row.verdict for row in judgement.rows]
-    if len(verdicts) < len(predictions):  # the reference row is true by definition
-        verdicts = [Verdict.NOT_JUDGED, *verdicts]
-    return list(reversed(verdicts)) if measured.quantity.reverse else verdicts
+    known = [Verdict.NO_THEORY if p is None else Verdict.NOT_JUDGED for p in measured.in_order_of_growth()]
+    if judgement is not None:
+        first = int(measured.starts_with_a_definition)
+        known[first : first + len(judgement.rows)] = [row.verdict for row in judgement.rows]
+    return list(reversed(known)) if measured.quantity.reverse else known
 
 
 def _rows(measured: Measured, verdicts: Sequence[Verdict]) -> Iterator[dict[str, Value]]:
@@ -173,7 +243,7 @@ def _theory_value(prediction: Prediction | None) -> float | None:
         return None
     if prediction.value is not None:
         return prediction.value
-    return float(np.exp(prediction.log)) if prediction.log is not None and prediction.log < LARGEST_LOG else None
+    return representable_exp(prediction.log) if prediction.log is not None else None
 
 
 def _statistics(
@@ -190,12 +260,11 @@ def _headline(measured: Measured, family: Family | None, judgement: FamilyJudgem
     quantity = measured.quantity
     kind = weakest_kind(measured.predictions) if family is not None else None
     theory = float(family.theory[family.leading :].mean()) if family is not None else None
+    judged = family.statistic[:, family.leading :] if family is not None else measured.statistic()
     if quantity.judged == "log increments":
-        summary = summarise_growth(measured.log_increments().mean(axis=1))
-        theory = float(np.exp(theory)) if theory is not None else None
+        summary = summarise_growth(judged.mean(axis=1))
+        theory = representable_exp(theory) if theory is not None else None
     else:
-        levels = np.stack([_level_samples(row) for row in measured.rows], axis=1)
-        judged = np.diff(levels, axis=1) if quantity.judged == "increments" else levels
         summary = summarise(Samples.of(judged.mean(axis=1)), positive=False)
     verdict = judgement.headline.verdict if judgement is not None else Verdict.NO_THEORY
     return {"quantity": quantity.headline, **_statistics(summary, theory, kind, verdict)}
@@ -221,8 +290,8 @@ def _explain(measured: Measured, judgement: FamilyJudgement) -> str:
     worst = min(range(len(judgement.rows)), key=lambda k: judgement.rows[k].p_value)
     wrong_row = judgement.headline.verdict is not Verdict.DISAGREE and judgement.verdict is Verdict.DISAGREE
     shown: Judgement = judgement.rows[worst] if wrong_row else judgement.headline
-    where = f"at {measured.place(worst, len(judgement.rows))}" if wrong_row else "per row"
-    if shown.verdict is Verdict.NOT_JUDGED:
+    where = f"at {measured.place(worst, without_first=measured.starts_with_a_definition)}" if wrong_row else "per row"
+    if shown.unusable:
         return f"{shown.unusable} networks gave a number that is zero or not finite."
     estimate, theory = (np.exp(shown.estimate), np.exp(shown.theory)) if growth else (shown.estimate, shown.theory)
     what = "typical growth" if growth else "what is added" if quantity.judged == "increments" else "level"
@@ -233,8 +302,13 @@ def _explain(measured: Measured, judgement: FamilyJudgement) -> str:
         text += f" (± {shown.stderr:.2g})"
     if shown.bias > 0:
         text += f", which this width may shift by {shown.bias:.2g}"
+    if shown.verdict is Verdict.NOT_JUDGED:
+        text += ": too loose a theory at this width to agree with"
     if shown.verdict is Verdict.DISAGREE:
         text += f"; chance p = {judgement.p_value:.1g}"
+    last = len(judgement.rows) - 1
+    if last + 1 + measured.starts_with_a_definition < len(measured.rows):
+        text += f"; judged as far as {measured.place(last, without_first=measured.starts_with_a_definition)}"
     if shown.verdict is Verdict.UNDERPOWERED:
         text += f"; about {shown.draws_needed} draws would settle it"
     return text + "."

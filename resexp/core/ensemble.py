@@ -13,9 +13,9 @@ from resexp.core.result import STATISTICS_COLUMNS, Prediction, Quantity, Result,
 
 if TYPE_CHECKING:
     from resexp.core.assessment import Measured
-    from resexp.core.statistics import Samples
+    from resexp.core.statistics import Summary
 
-    Figure = tuple[str, Samples | None, float | None, str]
+    Figure = tuple[str, Summary | None, float | None, str]
 
 
 class Ensemble(Experiment):
@@ -36,7 +36,11 @@ class Ensemble(Experiment):
         """What the closed form or the limit says there; None where there is none."""
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
-        """Further figures under the table: (name, samples, theory, kind of theory); none by default."""
+        """Further figures under the table: (name, summary, theory, kind of theory); none by default."""
+        return ()
+
+    def notes(self) -> Iterable[str]:
+        """What a reader must know of these parameters; nothing by default."""
         return ()
 
     def quantities_here(self) -> tuple[Quantity, ...]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 LN2 = math.log(2.0)
-LARGEST_LOG2 = 1023.0
+SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +94,16 @@ def summarise(samples: Samples, *, positive: bool) -> Summary:
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
     stderr = deviation / math.sqrt(draws)
     if positive and values.min() > 0:
-        low, high = log_normal_interval(samples.log - exponent * LN2)
+        low, high = (representable_exp(x + exponent * LN2) for x in log_normal_interval(np.log(values)))
     else:
         half = student_quantile(0.975, draws - 1) * stderr
-        low, high = mean - half, mean + half
+        low, high = representable(mean - half, exponent), representable(mean + half, exponent)
     return Summary(
-        mean=_times_power_of_two(mean, exponent),
-        stderr=_times_power_of_two(stderr, exponent),
-        ci_low=_times_power_of_two(low, exponent),
-        ci_high=_times_power_of_two(high, exponent),
-        median=_times_power_of_two(float(np.median(values)), exponent),
+        mean=representable(mean, exponent),
+        stderr=representable(stderr, exponent),
+        ci_low=low,
+        ci_high=high,
+        median=representable(float(np.median(values)), exponent),
         draws=draws,
         effective_draws=effective_draws(values),
     )
@@ -123,11 +123,19 @@ def summarise_growth(log: Array) -> Summary:
     return Summary(mean, mean * stderr, low, high, median, len(log), float(len(log)))
 
 
-def _times_power_of_two(value: float, exponent: int) -> float | None:
+def representable(value: float, exponent: int = 0) -> float | None:
+    """Value * 2**exponent, or None where float64 would make it infinite or zero, or take digits away."""
     try:
-        return math.ldexp(value, exponent)
+        scaled = math.ldexp(value, exponent)
     except OverflowError:
         return None
+    lost = not math.isfinite(scaled) or (value != 0.0 and abs(scaled) < SMALLEST)
+    return None if lost else scaled
+
+
+def representable_exp(log: float) -> float | None:
+    """exp(log), or None where float64 cannot hold it."""
+    return math.exp(log) if abs(log) < 1022 * LN2 else None
 
 
 def effective_draws(values: Array) -> float:
@@ -137,7 +145,7 @@ def effective_draws(values: Array) -> float:
 
 
 def log_normal_interval(log: Array, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean of exp(log), log: (draws,): the hull of Cox's and the delta-method interval.
+    """Interval of the log of the mean of exp(log), log: (draws,): the hull of Cox's and the delta-method interval.
 
     Cox alone fails at many draws when the law is not quite log-normal; the delta method alone at few.
     Source: Zhou and Gao 1997 for Cox's interval.
@@ -151,12 +159,7 @@ def log_normal_interval(log: Array, level: float = 0.95) -> tuple[float, float]:
     mean = float(weights.mean())
     delta = math.log(mean) + shift
     delta_half = quantile * float(weights.std(ddof=1)) / math.sqrt(draws) / mean
-    low, high = min(cox - cox_half, delta - delta_half), max(cox + cox_half, delta + delta_half)
-    return _exp(low), _exp(high)
-
-
-def _exp(x: float) -> float:
-    return math.exp(x) if x < LARGEST_LOG2 * LN2 else math.inf
+    return min(cox - cox_half, delta - delta_half), max(cox + cox_half, delta + delta_half)
 
 
 def median_interval(values: Array, level: float = 0.95) -> tuple[float, float] | None:

@@ -17,6 +17,7 @@ from resexp.core.statistics import Array, student_quantile, student_tail
 FEWEST_DRAWS = 8
 ROW_MARGIN = 2.5  # one row alone may be off by this many margins and still count as the same
 POWER_QUANTILE = 1.28  # normal quantile of 90 % power
+LOOSE = 5.0  # a theory whose declared bias exceeds so many margins cannot be agreed with
 ROUNDING = 64 * float(np.finfo(np.float32).eps)  # what float32 may add to one increment; matters where nothing varies
 
 
@@ -114,6 +115,8 @@ def _judge_one(x: Array, theory: float, bias: float, margin: float, threshold: f
     p_value = _two_sided(excess, stderr, draws - 1)
     if p_value < threshold:
         return Judgement(Verdict.DISAGREE, estimate, stderr, theory, bias, p_value)
+    if bias > LOOSE * margin:
+        return Judgement(Verdict.NOT_JUDGED, estimate, stderr, theory, bias, p_value)
     if gap + student_quantile(0.975, draws - 1) * stderr <= bias + margin + rounding:
         return Judgement(Verdict.AGREE, estimate, stderr, theory, bias, p_value)
     need = _draws_to_settle(gap, deviation, bias, margin, student_quantile(1 - threshold / 2, draws - 1))

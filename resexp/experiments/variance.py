@@ -22,7 +22,7 @@ Hanin and Nica 2019; Yang et al. 2019; De and Smith 2020.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
 
@@ -30,19 +30,22 @@ from resexp.core.ensemble import Ensemble
 from resexp.core.experiment import Plot, param
 from resexp.core.initialisation import Initialisation, InitialisationName
 from resexp.core.lab import Lab
+from resexp.core.network import ActivationName, Cotangent, Order
 from resexp.core.result import Prediction, Quantity, Row
 from resexp.core.schemes import Scheme, SchemeName, scheme
 
 if TYPE_CHECKING:
     from resexp.core.assessment import Measured
     from resexp.core.ensemble import Figure
-    from resexp.core.statistics import Array, Samples
+    from resexp.core.statistics import Array
+    from resexp.signal.observer import Pass
     from resexp.signal.stack import Stack
     from resexp.theory.residual_stack import StackTheory
 
-LN2 = math.log(2.0)
-MOST_BLOCKS_LOG2 = 1000.0  # an overflow later than that cannot be written as a number
 ROUNDING = 1e-6  # of a base-2 logarithm: doubling must count as reaching the next power of two
+SMALLEST_ALPHA = 1e-6
+MOST_BLOCKS = 1e300  # an overflow later than that is as good as none
+NARROWEST_JUDGED = 32  # units: below, the law of one block's square is too skew for a t-test
 LARGEST_LOG2 = {"float16": math.log2(65504.0), "float32": 128.0, "float64": 1024.0}
 
 
@@ -58,12 +61,10 @@ class Variance(Ensemble):
     draws: int = param(256, "independent random networks", ge=2, le=100_000_000)
     scheme: SchemeName = param("residual", "how a block adds its branch to the skip connection")
     alpha: float | None = param(None, "scale of the branch; overrides the scheme's", ge=0, le=1e6, allow_inf_nan=False)
-    order: Literal["relu-linear", "linear-relu", "two-layer"] = param(
-        "relu-linear", "order of layers in the branch, figure 11.5 b, a, c"
-    )
+    order: Order = param("relu-linear", "order of layers in the branch, figure 11.5 b, a, c")
     init: InitialisationName = param("he", "law of the weights")
-    activation: Literal["relu", "tanh", "gelu", "linear"] = param("relu", "activation function phi")
-    cotangent: Literal["loss", "independent", "sum"] = param(
+    activation: ActivationName = param("relu", "activation function phi")
+    cotangent: Cotangent = param(
         "loss", "scalar whose gradient is taken: least squares, an independent direction for each example, or the sum"
     )
 
@@ -80,6 +81,8 @@ class Variance(Ensemble):
     def _batchnorm_needs_a_batch(self) -> Self:
         if self.scheme == "batchnorm" and self.batch < 2:
             raise ValueError("--batch 1: batch normalisation of a single example is zero; use --batch 2 or more.")
+        if self.alpha is not None and 0 < self.alpha < SMALLEST_ALPHA:
+            raise ValueError(f"--alpha {self.alpha}: must be 0 or at least {SMALLEST_ALPHA}, for float32 to hold it.")
         if self.scheme == "plain" and self.alpha == 0:
             raise ValueError("--alpha 0: a plain network has no skip connection, nothing would be left of the signal.")
         return self
@@ -100,17 +103,20 @@ class Variance(Ensemble):
     def quantities_here(self) -> tuple[Quantity, ...]:
         """With batch normalisation the signal grows by addition, and is judged so."""
         if self.scales.batchnorm:
+            margin = 0.02 * self.scales.branch**2 * Initialisation(self.init).gain() / 2
             forward = (
                 Quantity(
                     "activation_second_moment",
                     "second moment of h over units and batch",
                     judged="increments",
+                    margin=margin,
                     headline="activation_added_per_block",
                 ),
                 Quantity(
                     "activation_batch_variance",
                     "variance of h over the batch, mean over units",
                     judged="increments",
+                    margin=margin,
                     headline="batch_variance_added_per_block",
                 ),
             )
@@ -159,9 +165,7 @@ class Variance(Ensemble):
             if self.batch > 1:
                 yield Row({"block": k}, "activation_batch_variance", Samples(p.batch_variance[k], 2 * p.exponent[k]))
             mean = Samples(p.activation_mean[k], p.exponent[k])
-            with np.errstate(invalid="ignore"):  # a network that left the range, or died
-                relative_mean = p.activation_mean[k] / np.sqrt(p.second_moment[k])
-            yield Row({"block": k}, "activation_mean", mean, statistic=relative_mean)
+            yield Row({"block": k}, "activation_mean", mean, statistic=self._mean_statistic(p, k))
             gradient = Samples.from_ratio(
                 p.gradient[k], p.gradient[-1], 2 * (p.gradient_exponent[k] - p.gradient_exponent[-1])
             )
@@ -171,69 +175,86 @@ class Variance(Ensemble):
                 ratio = p.second_moment[k + 1] * np.exp2(2.0 * (p.exponent[k + 1] - p.exponent[k])) / expected
             yield Row({"block": k + 1}, "conditional_second_moment", Samples.of(ratio), statistic=ratio)
 
+    def _mean_statistic(self, p: "Pass", k: int) -> "Array":
+        """The mean of what block k added over its root mean square given the block's input, (draws,).
+
+        Of h itself, over its root mean square, at block 0 and where the branch does not end in its weights.
+        """
+        import numpy as np
+
+        with np.errstate(invalid="ignore", divide="ignore"):  # a network that left the range, or died
+            if k == 0 or self.order == "linear-relu" or self.scales.branch == 0:
+                return np.asarray(p.activation_mean[k] / np.sqrt(p.second_moment[k]))
+            skip, before = self.scales.skip, k - 1
+            added_square = p.expected_second_moment[before] - skip**2 * p.second_moment[before]
+            mean = p.activation_mean[k] * np.exp2(1.0 * (p.exponent[k] - p.exponent[before]))
+            return np.asarray((mean - skip * p.activation_mean[before]) / np.sqrt(added_square))
+
     def theory(self, quantity: str, block: int) -> Prediction | None:
         """The closed form, the limit, or None where neither is known."""
         if quantity == "conditional_second_moment":
-            return Prediction("exact", value=1.0)
+            return Prediction("exact", value=1.0) if self.width >= NARROWEST_JUDGED else None
         expected = getattr(_theory(self), quantity)(block)
         return None if expected is None else Prediction(**vars(expected))
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """Growth where it is not judged as such, and the blocks at which the second moment leaves each dtype."""
+        from resexp.core.statistics import Samples, summarise, summarise_growth
+
         second_moment = measured["activation_second_moment"]
-        from resexp.core.statistics import Samples
-
         if self.scales.batchnorm:
-            growth = second_moment.log_increments().mean(axis=1)
-            logs = _theory(self).log_second_moment_limit
-            theory = math.exp((logs[-1] - logs[0]) / self.depth) if math.isfinite(logs[-1]) else None
-            yield "activation_growth_per_block", Samples.from_log(growth), theory, "limit"
+            growth = summarise_growth(second_moment.log_increments().mean(axis=1))
+            yield "activation_growth_per_block", growth, _theory(self).growth_per_block_limit, "limit"
         for dtype, largest in LARGEST_LOG2.items():
-            samples, block = self._overflow(second_moment, largest)
-            yield f"overflow_block_{dtype}", samples, block, "limit"
+            blocks = self._first_block_beyond(second_moment, largest)
+            summary = summarise(Samples.of(blocks), positive=True) if blocks is not None else None
+            yield f"overflow_block_{dtype}", summary, self._overflow_limit(largest), "limit"
 
-    def _overflow(self, second_moment: "Measured", largest: float) -> "tuple[Samples | None, float | None]":
-        """First block whose second moment reaches 2**largest, of each network and at infinite width.
+    def notes(self) -> Iterable[str]:
+        """Say where networks are too narrow for the theory of living ones."""
+        if _theory(self).dies:
+            yield (
+                f"At width {self.width} and depth {self.depth} networks die: once all units are negative the branch is "
+                "zero for ever. No theory is given; use a larger --width."
+            )
 
-        Where depth does not reach it, each network's own growth is carried on: by a factor a block, with batch
-        normalisation by a sum. None where the signal does not grow for ever.
+    def _overflow_limit(self, largest: float) -> float | None:
+        """First block beyond 2**largest at infinite width; None where the scales depend on depth."""
+        return None if self._depends_on_depth else _theory(self).first_block_beyond(largest)
+
+    @property
+    def _depends_on_depth(self) -> bool:
+        """Whether a deeper network has other scales, so that no growth can be carried on beyond the depth."""
+        own = self.scheme == "stable" and self.alpha is None
+        return own or (self.scheme == "fixup" and self.order == "two-layer")
+
+    def _first_block_beyond(self, second_moment: "Measured", largest: float) -> "Array | None":
+        """First block whose second moment reaches 2**largest, of each network, (draws,).
+
+        Where depth does not reach it, the growth of the last half of the blocks is carried on: by a factor, with
+        batch normalisation by a sum. None where some network never gets there.
         """
         import numpy as np
 
-        from resexp.core.statistics import Samples
-
-        log2 = np.stack([row.samples.log2 for row in second_moment.rows], axis=1)  # (draws, blocks)
-        limit = np.asarray(_theory(self).log_second_moment_limit, dtype=np.float64) / LN2
-        expected = self._block_beyond(limit[None, :], largest) if np.isfinite(limit).all() else None
-        measured = self._block_beyond(log2, largest)
-        return (
-            Samples.from_log(measured * LN2) if measured is not None else None,
-            2.0 ** float(expected[0]) if expected is not None and expected[0] < 1024.0 else None,
-        )
-
-    def _block_beyond(self, log2: "Array", largest: float) -> "Array | None":
-        """Base-2 log of the first block at or beyond 2**largest, for each row of log2 (networks, blocks).
-
-        None where a network never gets there.
-        """
-        import numpy as np
-
+        log2 = np.stack([row.samples.log2 for row in second_moment.rows], axis=1)  # (draws, depth + 1)
+        if not np.isfinite(log2).all():
+            return None
         beyond = log2 >= largest - ROUNDING
-        with np.errstate(divide="ignore"):
-            reached = np.asarray(np.log2(beyond.argmax(axis=1)), dtype=np.float64)
+        reached = np.asarray(beyond.argmax(axis=1), dtype=np.float64)
         if beyond.any(axis=1).all():
             return reached
-        limit = _theory(self).log_second_moment_limit
-        if self.scheme == "stable" or self.activation not in {"relu", "linear"} or limit[-1] - limit[0] < 1e-6:
-            return None  # the scales depend on depth, growth is neither geometric nor linear, or there is none
-        first, last, blocks = log2[:, 0], log2[:, -1], log2.shape[1] - 1
-        with np.errstate(divide="ignore", invalid="ignore"):
+        if self._overflow_limit(largest) is None or self.activation not in {"relu", "linear"}:
+            return None
+        half, last = log2[:, self.depth // 2], log2[:, -1]
+        blocks = self.depth - self.depth // 2
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             if self.scales.batchnorm:
-                steps = largest - np.log2((np.exp2(last) - np.exp2(first)) / blocks)
+                more = np.exp2(min(largest, 1023.0)) / ((np.exp2(last) - np.exp2(half)) / blocks)
             else:
-                steps = np.log2(np.ceil((largest - first) / ((last - first) / blocks)))
-        carried_on = np.where(beyond.any(axis=1), reached, steps).astype(np.float64)
-        return carried_on if np.isfinite(carried_on).all() and carried_on.max() < MOST_BLOCKS_LOG2 else None
+                more = np.ceil((largest - last) / ((last - half) / blocks) - ROUNDING)
+        carried_on = np.where(beyond.any(axis=1), reached, self.depth + more)
+        usable = bool(np.isfinite(carried_on).all() and carried_on.min() >= 0 and carried_on.max() < MOST_BLOCKS)
+        return np.asarray(carried_on, dtype=np.float64) if usable else None
 
     def estimate_memory(self, lab: Lab) -> int:
         """Bytes of the engine's plan: it chooses what to keep and what to draw again."""

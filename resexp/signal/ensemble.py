@@ -20,6 +20,7 @@ from resexp.signal.propagator import Propagator
 from resexp.signal.stack import Stack
 
 WORKING_TENSORS = 6
+STATISTICS = 16 * 8  # bytes of a network and block: seven numbers, and copies of them while they are judged
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Plan:
 
 def plan(lab: Lab, stack: Stack, draws: int) -> Plan:
     """Choose the fastest way that fits lab.memory; raise UsageError with the estimate where none does."""
-    statistics = draws * (stack.depth + 1) * 7 * 8
+    statistics = draws * (stack.depth + 1) * STATISTICS
     groups = [stack.tile // divisor for divisor in (1, 2, 4) if stack.tile // divisor >= 2]
     smallest = 0
     for group in groups:

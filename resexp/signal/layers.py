@@ -6,13 +6,12 @@ carry no gradient, for only gradients with respect to activations are measured.
 
 import math
 from collections.abc import Callable
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-ActivationName = Literal["relu", "tanh", "gelu", "linear"]
-ACTIVATIONS: tuple[ActivationName, ...] = get_args(ActivationName)
+from resexp.core.network import ActivationName
 
 
 class Layer(Protocol):

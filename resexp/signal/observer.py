@@ -51,12 +51,17 @@ class Trail:
 
     def see(self, x: Tensor) -> None:
         """Note the norm of each network's x (networks, batch, width); rescale x in place where it ran away."""
-        norm = torch.linalg.vector_norm(x, dim=(1, 2))
+        norm = self.norm(x)
         exponent = self.exponents[-1]
         if self._every and len(self._norms) % self._every == 0:
             norm, exponent = self._rescale(x, norm, exponent)
         self._norms.append(norm)
         self.exponents.append(exponent)
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Norm of each network's x, (networks,)."""
+        # Without rescaling a float32 norm would overflow long before the activations do.
+        return torch.linalg.vector_norm(x, dim=(1, 2), dtype=None if self._every else torch.float64)
 
     def _rescale(self, x: Tensor, norm: Tensor, exponent: Integers) -> tuple[Tensor, Integers]:
         """Divide networks that ran away by powers of two: exact, so the digits are those without rescaling."""
@@ -104,12 +109,12 @@ class Observer:
             return
         over_batch = h.sum(1, keepdim=True)  # (networks, 1, width)
         centred = torch.sub(h, over_batch, alpha=1 / self._stack.batch, out=self._scratch.beside(h))
-        self._deviations.append(torch.linalg.vector_norm(centred, dim=(1, 2)))
+        self._deviations.append(self.trail.norm(centred))
         self._sums.append(over_batch.sum((1, 2)))
 
     def see_branch_input(self, x: Tensor) -> None:
         """Note the norm of what goes into the last weights of a branch."""
-        self._branch_inputs.append(torch.linalg.vector_norm(x, dim=(1, 2)))
+        self._branch_inputs.append(self.trail.norm(x))
 
     def result(self, gradient: Trail) -> Pass:
         """All numbers of the pass; `gradient` was seen from the last block to the first."""

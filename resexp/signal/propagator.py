@@ -123,7 +123,13 @@ class Propagator:
         if stack.cotangent == "sum":
             return readout.mT.repeat(1, stack.batch, 1)
         targets = self._normal(1.0, "targets", stack.batch, 1)
-        # h is 2**-exponent times the true activations: so are the targets here, and hence the residual.
-        scale = torch.from_numpy(np.exp2(-np.clip(exponent, -1000, 1000).astype(np.float64))).to(h)
-        residual = torch.bmm(h, readout) - targets * scale[:, None, None]  # (group, batch, 1)
+        # h is 2**-exponent times the true activations. The residual's own scale does not matter: the larger of output
+        # and target keeps its size, and neither leaves float32.
+        output = torch.bmm(h, readout) * _power_of_two(np.minimum(exponent, 0), h)
+        residual = output - targets * _power_of_two(-np.maximum(exponent, 0), h)  # (group, batch, 1)
         return residual @ readout.mT
+
+
+def _power_of_two(exponent: NDArray[np.int64], like: Tensor) -> Tensor:
+    """2**exponent of each network, (networks, 1, 1); exponents are not positive."""
+    return torch.from_numpy(np.exp2(np.maximum(exponent, -1000).astype(np.float64))).to(like)[:, None, None]

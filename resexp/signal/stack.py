@@ -4,16 +4,10 @@ Here is what a stack is made of; propagator.py runs it.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from resexp.core.initialisation import Initialisation
+from resexp.core.network import ActivationName, Cotangent, Order
 from resexp.core.schemes import Scheme
-from resexp.signal.layers import ActivationName
-
-Order = Literal["relu-linear", "linear-relu", "two-layer"]
-ORDERS: tuple[Order, ...] = get_args(Order)
-Cotangent = Literal["loss", "independent", "sum"]
-COTANGENTS: tuple[Cotangent, ...] = get_args(Cotangent)
 
 
 @dataclass(frozen=True)

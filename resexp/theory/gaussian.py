@@ -34,6 +34,20 @@ def kappa2(c: ArrayLike) -> Array:
     return np.asarray((3.0 * np.sin(angle) * c + (math.pi - angle) * (1.0 + 2.0 * c * c)) / math.pi)
 
 
+def mean_log_chi_square(freedom: int) -> float:
+    """E log(X / freedom) of a chi-square variable X: digamma(freedom / 2) - log(freedom / 2).
+
+    Digamma by its recurrence up to 10 and its asymptotic series from there (DLMF 5.11.2).
+    """
+    x, shift = freedom / 2.0, 0.0
+    while x < 10.0:
+        shift -= 1.0 / x
+        x += 1.0
+    inverse = 1.0 / (x * x)
+    series = inverse * (1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse / 240)))
+    return shift + math.log(x) - 0.5 / x - series - math.log(freedom / 2.0)
+
+
 def mean(activation: str, variance: float) -> float:
     """E f(u), u ~ N(0, variance)."""
     if activation == "relu":

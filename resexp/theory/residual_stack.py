@@ -8,20 +8,28 @@ The bias bounds below are measured: largest deviation of the mean increment from
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resexp.theory import batchnorm, finite_width, infinite_width
+from resexp.theory import batchnorm, finite_width, gaussian, infinite_width
 
 Array = NDArray[np.floating]
 Kind = Literal["exact", "limit", "finite-width"]
 
 SECOND_ORDER = 6.0  # finite-width law of the second moment: bias a block times width^2
-FIRST_ORDER_MEAN = 1.5  # mean of h over its root mean square, exact in the mean of h: bias times width
+FORWARD = 4.0  # limits of second moment and batch variance: bias a block times width ...
+FORWARD_TWO_LAYER = 6.0
+BACKWARD = 3.2  # ... and of the gradient, for each weight matrix of a branch
+RELATIVE_MEAN = 4.0  # mean over root mean square: bias times width
+ADDED = 1.5  # what a block with batch normalisation adds, relative to its scale: bias times width
+NEGLIGIBLE = 0.05  # share of the gradient that the direction of h itself may carry for the limit to hold
+DEATH_RATE = 16.0  # networks that die a block, at most, times 2^width
+DEAD_SHARE = 0.005  # share of dead networks beyond which the laws of living ones say nothing
+LARGEST_LOG2 = 1100  # of a second moment, as far as a limit is followed to find where it overflows
 
 
 @dataclass(frozen=True)
@@ -71,14 +79,46 @@ class StackTheory:
             activation=self.activation,
         )
 
-    @cached_property
-    def log_second_moment_limit(self) -> Array:
-        """Log of the second moment at infinite width, block 0..K; nan where it is not known."""
-        if not self.batch_normalised:
-            return self.limit.log_second_moment
-        if self.activation != "relu":
-            return np.full(self.depth + 1, math.nan)
-        return np.log(self._normalised.second_moment)
+    @property
+    def dies(self) -> bool:
+        """Whether networks this narrow and deep die often: all units negative once, the branch is zero for ever.
+
+        The share was measured: up to about 11 / 2^width a block.
+        """
+        if self.activation != "relu" or self.batch_normalised or self.branch == 0.0:
+            return False
+        return DEATH_RATE * self.depth * 2.0**-self.width > DEAD_SHARE
+
+    @property
+    def growth_per_block_limit(self) -> float | None:
+        """Geometric mean growth of the second moment a block at infinite width; None where it is not known."""
+        if self.batch_normalised and self.branch != 0.0:
+            if self.activation != "relu" or self.order == "linear-relu":
+                return None
+            ratio = float(self._normalised.second_moment[-1] / self._normalised.second_moment[0])
+            return math.exp(math.log(ratio) / self.depth)
+        grown = float(self.limit.log_second_moment[-1] - self.limit.log_second_moment[0])
+        return math.exp(grown / self.depth) if math.isfinite(grown) else None
+
+    def first_block_beyond(self, log2: float) -> float | None:
+        """First block whose second moment at infinite width reaches 2**log2; None where it never does.
+
+        The recursion is followed; if growth is slow, its last growth is carried on.
+        """
+        if self.batch_normalised:
+            if self.activation != "relu" or self.order == "linear-relu" or self.branch == 0.0:
+                return None
+            blocks = 2.0 ** min(log2, 1023.0) / self.added_scale
+            return float(math.ceil(blocks - self.gain)) if blocks < 2**52 else blocks
+        longer = replace(self, depth=max(self.depth, LARGEST_LOG2))
+        levels = longer.limit.log_second_moment / math.log(2.0)
+        beyond = np.flatnonzero(levels >= log2 - 1e-6)
+        if len(beyond):
+            return float(beyond[0])
+        growth = float(levels[-1] - levels[-2])
+        if not growth > 1e-9:
+            return None
+        return longer.depth + math.ceil((log2 - float(levels[-1])) / growth)
 
     @cached_property
     def branch_share(self) -> float:
@@ -108,63 +148,71 @@ class StackTheory:
 
     def activation_second_moment(self, block: int) -> Expectation | None:
         """Mean square over units and batch."""
-        if self.batch_normalised:
-            if self.activation != "relu":
-                return None
-            moment = float(self._normalised.second_moment[block])
-            return Expectation("limit", log=math.log(moment), bias=self._added_bias(block))
-        log = float(self.limit.log_second_moment[block])
+        if self.batch_normalised and self.branch != 0.0:
+            return self._added(self._normalised.second_moment, block, self._typical_first(self.batch))
+        log, first = float(self.limit.log_second_moment[block]), self._typical_first(self.batch)
         if not math.isfinite(log):
             return None
-        first = -0.5 * (4.0 / self.batch + 2.0 / self.width) / self.width  # E log q_0 - log E q_0, to first order
         if block == 0:
-            return Expectation("exact", log=log, typical_log=log + first, bias=self._first_bias)
+            return Expectation("exact", log=log, typical_log=log + first, bias=self._first_bias(self.batch))
         if self.branch == 0.0:
             return Expectation("exact", log=log, typical_log=log + first)
+        if self.dies:
+            return None
         if self.correction is not None:
             return Expectation(
                 "finite-width",
                 log=log + float(self.correction.mean[block]),
-                typical_log=log + float(self.correction.typical[block]),
+                typical_log=log + float(self.correction.typical[block]) + first - self._first_of_correction,
                 bias=SECOND_ORDER * self._strength / self.width**2,
             )
         return Expectation("limit", log=log, typical_log=log + first, bias=self._limit_bias(block))
 
     def activation_batch_variance(self, block: int) -> Expectation | None:
         """Variance over the batch (biased, as batch normalisation takes it), mean over units."""
-        kept = 1.0 - 1.0 / self.batch
-        if self.batch_normalised:
-            if self.activation != "relu" or self.order == "linear-relu":
-                return None
-            variance = float(self._normalised.batch_variance[block])
-            return Expectation("limit", log=math.log(variance), bias=self._added_bias(block))
-        log = float(self.limit.log_batch_variance[block]) + math.log(kept)
+        first = self._typical_first(self.batch - 1)
+        if self.batch_normalised and self.branch != 0.0:
+            return self._added(self._normalised.batch_variance, block, first)
+        log = float(self.limit.log_batch_variance[block]) + math.log1p(-1.0 / self.batch)
         if not math.isfinite(log):
             return None
-        first = -(2.0 / (self.batch - 1) + 1.0 / self.width) / self.width
         if block == 0:
-            return Expectation("exact", log=log, typical_log=log + first, bias=self._first_bias)
+            return Expectation("exact", log=log, typical_log=log + first, bias=self._first_bias(self.batch - 1))
         if self.branch == 0.0:
             return Expectation("exact", log=log, typical_log=log + first)
-        if self._common_direction_rules(1.0 / (1.0 - float(self.limit.correlation[block]))):
+        if self.dies or self._common_direction_rules(1.0 / (1.0 - float(self.limit.correlation[block]))):
             return None
         return Expectation("limit", log=log, typical_log=log + first, bias=self._limit_bias(block))
 
+    def _added(self, levels: Array, block: int, first: float) -> Expectation | None:
+        """A signal that grows by addition. ReLU last: the limit is approached too slowly to be held against."""
+        if self.activation != "relu" or self.order == "linear-relu":
+            return None
+        level = float(levels[block])
+        bias = ADDED / self.width * self.added_scale if block else abs(first) * level + 8.0 / self.width**2
+        return Expectation("limit", log=math.log(level), bias=bias)
+
+    @property
+    def added_scale(self) -> float:
+        """Second moment that a block with batch normalisation adds: branch^2 gain / 2."""
+        return self.branch**2 * self.gain / 2.0
+
     def activation_mean(self, block: int) -> Expectation | None:
-        """Mean over units and batch; judged as mean over root mean square of each network."""
-        if self.order != "linear-relu":
-            return Expectation("exact", value=0.0, judged=0.0, bias=FIRST_ORDER_MEAN / self.width)
+        """Mean over units and batch.
+
+        Where the branch ends in its weights, the mean of what a block adds is judged, over its root mean square
+        given the block's input: exactly zero at any width, by the sign symmetry of the weights. Where it ends in
+        ReLU, mean over root mean square of h.
+        """
+        if self.order != "linear-relu" or self.branch == 0.0:
+            return Expectation("exact", value=0.0, judged=0.0)
         if self.batch_normalised:
-            if self.activation != "relu":
-                return None
-            mean = batchnorm.mean_slope(self.branch, self.gain) * block
-            root = math.sqrt(float(self._normalised.second_moment[block]))
-            return Expectation("limit", value=mean, judged=mean / root, bias=self._mean_bias)
+            return None
         log, relative = float(self.limit.log_second_moment[block]), float(self.limit.relative_mean[block])
-        if not math.isfinite(log):
+        if not math.isfinite(log) or self.dies:
             return None
         value = relative * math.exp(0.5 * log) if log < 1400.0 else None
-        return Expectation("limit", value=value, judged=relative, bias=self._mean_bias)
+        return Expectation("limit", value=value, judged=relative, bias=RELATIVE_MEAN / self.width)
 
     def gradient_second_moment(self, block: int) -> Expectation | None:
         """Squared gradient at h[block] over that at the last block."""
@@ -172,6 +220,8 @@ class StackTheory:
             return Expectation("exact", log=0.0, is_definition=True)
         if self.branch == 0.0:
             return Expectation("exact", log=-2.0 * math.log(self.skip) * (block - self.depth))
+        if self.dies:
+            return None
         if self.batch_normalised:
             if self._normalised_gradient is None:
                 return None
@@ -192,7 +242,7 @@ class StackTheory:
         stretches that direction as it stretches h, `excess` times as much as the rest; it is one direction in D, and
         the limit holds while it stays negligible.
         """
-        return self.order == "linear-relu" and self.skip > 0.0 and excess > 0.05 * self.width
+        return self.order == "linear-relu" and self.skip > 0.0 and excess > NEGLIGIBLE * self.width
 
     @cached_property
     def _normalised(self) -> batchnorm.BatchNormLimit:
@@ -224,13 +274,31 @@ class StackTheory:
         """How much of a block's growth is random, between 0 and 1: bias bounds shrink with it."""
         return min(1.0, 4.0 * self.branch_share)
 
+    def _typical_first(self, inputs: int) -> float:
+        """E log q_0 - log E q_0 after the first layer: exact for one input, to first order for `inputs` of them.
+
+        q_0 is chi-square in the weights (unless they are orthogonal, when it is exactly as long as the input) and in
+        the input.
+        """
+        if self.batch == 1:
+            chi_square = gaussian.mean_log_chi_square(self.width)
+            return chi_square * (2.0 if self.independent_weights else 1.0)
+        if not self.independent_weights:
+            return -1.0 / (inputs * self.width)
+        return -(2.0 / inputs + 1.0 / self.width) / self.width
+
     @property
-    def _first_bias(self) -> float:
-        return (4.0 / self.batch + 2.0 / self.width) ** 2 / self.width
+    def _first_of_correction(self) -> float:
+        """The part of the finite-width correction that stands for the first layer."""
+        return -0.5 * (4.0 / self.batch + 2.0 / self.width) / self.width
+
+    def _first_bias(self, inputs: int) -> float:
+        """Second order of the first layer's logarithm; none for one input, where it is exact."""
+        return 0.0 if self.batch == 1 else 2.0 * (4.0 / inputs + 2.0 / self.width) ** 2 / self.width**2
 
     def _limit_bias(self, block: int) -> float:
-        matrices = 1.5 if self.order == "two-layer" else 1.0
-        return 4.0 * matrices * self._strength * self._memory_of_scale(block) / self.width
+        constant = FORWARD_TWO_LAYER if self.order == "two-layer" else FORWARD
+        return constant * self._strength * self._memory_of_scale(block) / self.width
 
     def _memory_of_scale(self, blocks: int) -> float:
         """A plain GELU net's growth depends on its scale, so that errors of the level feed the increments."""
@@ -241,14 +309,4 @@ class StackTheory:
         matrices = 2.0 if self.order == "two-layer" else 1.0
         # E[1 / sigma^2] over units has heavy tails at small batches, which a finite width samples badly.
         heavy_tails = 1.0 + 12.0 / (self.batch - 3) if self.batch_normalised else 1.0
-        return 3.2 * matrices * self._strength * heavy_tails / self.width
-
-    @property
-    def _mean_bias(self) -> float:
-        return 4.0 / self.width
-
-    def _added_bias(self, block: int) -> float:
-        """Of what a block with batch normalisation adds."""
-        if block == 0:
-            return 8.0 / self.width
-        return (max(4.0, self.batch / 6.0) if self.order == "linear-relu" else 1.5) / self.width
+        return BACKWARD * matrices * self._strength * heavy_tails / self.width

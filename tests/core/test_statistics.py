@@ -38,7 +38,7 @@ def test_log_normal_interval_covers_the_mean(draws: int, sigma: float) -> None:
     logs = rng.normal(0.0, sigma, size=(1000, draws))
     truth = math.exp(sigma**2 / 2)
     intervals = [log_normal_interval(log) for log in logs]
-    assert np.mean([low <= truth <= high for low, high in intervals]) > 0.93
+    assert np.mean([low <= math.log(truth) <= high for low, high in intervals]) > 0.93
 
 
 def test_median_interval_is_the_exact_binomial_one() -> None:
@@ -74,6 +74,19 @@ def test_numbers_beyond_float64_are_none_not_infinite() -> None:
     summary = summarise(samples, positive=True)
     assert (summary.mean, summary.ci_low, summary.ci_high, summary.median) == (None,) * 4
     assert samples.log2 == pytest.approx([2000, 2001, 2002 + math.log2(1.5)])
+
+
+def test_numbers_below_float64_are_none_not_zero() -> None:
+    summary = summarise(Samples(np.array([1.0, 2.0, 3.0]), np.full(3, -1100)), positive=True)
+    assert (summary.mean, summary.ci_low, summary.median) == (None,) * 3
+    assert summarise(Samples.of(np.zeros(3)), positive=False).mean == 0.0
+
+
+def test_an_interval_that_leaves_float64_is_none() -> None:
+    wide = Samples.from_log(np.random.default_rng(5).normal(676.0, 8.0, 64))
+    summary = summarise(wide, positive=True)
+    assert summary.ci_high is None
+    assert summary.mean is not None
 
 
 def test_networks_that_are_not_finite_give_no_summary() -> None:

@@ -2,13 +2,16 @@
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from resexp.core.assessment import by_quantity, measure_against_theory
 from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
 from resexp.core.result import Result, Value, Verdict
+from resexp.core.verdict import judge
 from resexp.experiments.variance import Variance
 
 
@@ -106,9 +109,9 @@ def test_a_float64_overflow_is_reported_as_log2() -> None:
 
 
 def test_gelu_that_overflows_says_at_which_block() -> None:
-    result = run(activation="gelu", depth=160, draws=16, batch=2, width=32)
-    assert any("left the range of the dtype at block" in note for note in result.notes)
-    judged = [r["verdict"] for r in result.rows if r["block"] == 160]
+    result = run(activation="gelu", depth=340, draws=16, batch=2, width=32)
+    assert any("left the range of the dtype, or died, at block" in note for note in result.notes)
+    judged = [r["verdict"] for r in result.rows if r["block"] == 340]
     assert Verdict.NOT_JUDGED in judged
 
 
@@ -125,3 +128,56 @@ def test_gelu_that_overflows_says_at_which_block() -> None:
 def test_refuses(parameters: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         Variance.parse(parameters)
+
+
+BOUNDED: list[dict[str, Any]] = [
+    {"scheme": "residual", "batch": 1},
+    {"scheme": "plain", "batch": 16},
+    {"scheme": "residual", "init": "glorot", "batch": 16},
+    {"order": "two-layer", "batch": 16},
+    {"activation": "tanh", "batch": 16},
+    {"scheme": "batchnorm", "batch": 64},
+    {"scheme": "batchnorm", "batch": 64, "alpha": 3.0},
+    {"scheme": "batchnorm", "batch": 64, "alpha": 0.1},
+]
+
+
+@pytest.mark.parametrize("parameters", BOUNDED, ids=str)
+def test_a_theory_off_by_more_than_its_bias_and_the_margin_is_caught(parameters: dict[str, Any]) -> None:
+    """The declared bounds are no wider than they must be: three margins beyond them are a disagreement."""
+    experiment = Variance.parse({"depth": 10, "width": 200, "draws": 1024, **parameters})
+    grouped = by_quantity(experiment.measure(Lab("variance", seed=5, threads=2)))
+    judged = set()
+    for measured in measure_against_theory(experiment, grouped):
+        family = measured.family()
+        if family is None or measured.quantity.name == "activation_mean":
+            continue
+        judged.add(measured.quantity.name)
+        assert judge(family).verdict is not Verdict.DISAGREE, measured.quantity.name
+        off = family.theory + 1.1 * family.bias + 3 * family.margin
+        assert judge(replace(family, theory=off)).verdict is Verdict.DISAGREE, measured.quantity.name
+        assert (family.bias <= 3 * family.margin).all(), measured.quantity.name
+    assert judged >= {"activation_second_moment", "gradient_second_moment"}
+
+
+def test_narrow_networks_die_and_get_no_theory() -> None:
+    result = run(width=8, depth=50, batch=4)
+    assert any("networks die" in note for note in result.notes)
+    growth = headline(result, "activation_growth_per_block")
+    assert (growth["theory"], growth["verdict"]) == (None, Verdict.NO_THEORY)
+
+
+def test_log2_rows_are_logarithms_of_the_same_theory() -> None:
+    result = run(depth=1300, width=64, batch=1, draws=16)
+    row = next(r for r in result.rows if r["quantity"] == "log2_activation_second_moment" and r["block"] == 1000)
+    assert number(row["theory"]) == pytest.approx(number(row["mean"]), rel=0.03)
+    assert 900 < number(row["theory"]) < 1001
+
+
+@pytest.mark.parametrize("init", ["he", "orthogonal"])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_the_first_layer_is_exact(init: str, batch: int) -> None:
+    result = run(width=24, init=init, batch=batch, draws=20_000, depth=1)
+    first = [r for r in result.rows if r["block"] == 0 and r["quantity"] != "gradient_second_moment"]
+    assert {r["theory_kind"] for r in first} == {"exact"}
+    assert {r["verdict"] for r in first} == {Verdict.AGREE}

@@ -13,12 +13,12 @@ from torch import Tensor
 from resexp.core.errors import UsageError
 from resexp.core.initialisation import Initialisation
 from resexp.core.lab import Lab
+from resexp.core.network import ACTIVATIONS, COTANGENTS, ORDERS
 from resexp.core.schemes import SCHEMES, Scheme, scheme
 from resexp.signal import observer
-from resexp.signal.ensemble import plan, propagate
-from resexp.signal.layers import ACTIVATIONS
+from resexp.signal.ensemble import STATISTICS, plan, propagate
 from resexp.signal.observer import Pass
-from resexp.signal.stack import COTANGENTS, ORDERS, Stack
+from resexp.signal.stack import Stack
 from resexp.signal.weights import NormalSource
 
 BASE = Stack(4, 12, 6, scheme("residual", 4), "relu-linear", Initialisation("he"), "relu", "loss")
@@ -137,7 +137,7 @@ def fits(s: Stack, memory: int) -> bool:
 
 def test_memory_does_not_grow_with_draws_but_for_the_statistics() -> None:
     few, many = (plan(Lab("test"), stack(), draws).memory for draws in (16, 16_000))
-    assert many - few == (16_000 - 16) * (BASE.depth + 1) * 7 * 8
+    assert many - few == (16_000 - 16) * (BASE.depth + 1) * STATISTICS
 
 
 def test_what_does_not_fit_is_refused_with_the_estimate() -> None:
@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_refused_with_the_estimate() -> None:
 def test_rescaling_by_powers_of_two_changes_no_digit(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """25 blocks stay within float32 without it; so rescaled at every block they must give the same digits."""
     s = stack(depth=25, width=16, **changes)
-    monkeypatch.setattr(observer, "rescaling_period", lambda _: 0)
+    monkeypatch.setattr(observer, "rescaling_period", lambda _: 10**9)
     without = values(propagate(Lab("test"), s, 8))
     monkeypatch.setattr(observer, "rescaling_period", lambda _: 1)
     monkeypatch.setattr(observer, "RESCALE_BEYOND", 2.0)

@@ -48,6 +48,12 @@ def test_products(name: str, correlation: float) -> None:
     assert gaussian.product(name, variance, correlation) == pytest.approx(oracle, rel=tolerance, abs=tolerance)
 
 
+@pytest.mark.parametrize("freedom", [1, 2, 7, 30, 1001])
+def test_mean_log_chi_square_is_scipys_digamma(freedom: int) -> None:
+    expected = special.digamma(freedom / 2) - math.log(freedom / 2)
+    assert gaussian.mean_log_chi_square(freedom) == pytest.approx(expected, rel=1e-12)
+
+
 def test_kappas_at_the_ends_and_by_sampling() -> None:
     assert (gaussian.kappa0(1.0), gaussian.kappa1(1.0), gaussian.kappa2(1.0)) == pytest.approx((1, 1, 3))
     assert (gaussian.kappa0(-1.0), gaussian.kappa1(-1.0), gaussian.kappa2(-1.0)) == pytest.approx((0, 0, 0))

@@ -1,0 +1,14 @@
+"""Names of what a residual stack is made of: definitions that declarations and the engine share."""
+
+from typing import Literal, get_args
+
+ActivationName = Literal["relu", "tanh", "gelu", "linear"]
+ACTIVATIONS: tuple[ActivationName, ...] = get_args(ActivationName)
+
+Order = Literal["relu-linear", "linear-relu", "two-layer"]
+"""Order of layers in a branch: figure 11.5 b, a, c."""
+ORDERS: tuple[Order, ...] = get_args(Order)
+
+Cotangent = Literal["loss", "independent", "sum"]
+"""Scalar whose gradient is taken: least squares, an independent direction for each example, the sum of the outputs."""
+COTANGENTS: tuple[Cotangent, ...] = get_args(Cotangent)
