@@ -61,7 +61,8 @@ class Trail:
     def norm(self, x: Tensor) -> Tensor:
         """Norm of each network's x, (networks,)."""
         # Without rescaling a float32 norm would overflow long before the activations do.
-        return torch.linalg.vector_norm(x, dim=(1, 2), dtype=None if self._every else torch.float64)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2), dtype=None if self._every else torch.float64)
+        return norm
 
     def _rescale(self, x: Tensor, norm: Tensor, exponent: Integers) -> tuple[Tensor, Integers]:
         """Divide networks that ran away by powers of two: exact, so the digits are those without rescaling."""

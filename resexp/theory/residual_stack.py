@@ -103,20 +103,21 @@ class StackTheory:
     def first_block_beyond(self, log2: float) -> float | None:
         """First block whose second moment at infinite width reaches 2**log2; None where it never does.
 
-        The recursion is followed; if growth is slow, its last growth is carried on.
+        The recursion is followed; if growth is slow, its last growth is carried on (ReLU and linear networks alone).
         """
         if self.batch_normalised:
             if self.activation != "relu" or self.order == "linear-relu" or self.branch == 0.0:
                 return None
             blocks = 2.0 ** min(log2, 1023.0) / self.added_scale
             return float(math.ceil(blocks - self.gain)) if blocks < 2**52 else blocks
-        longer = replace(self, depth=max(self.depth, LARGEST_LOG2))
+        homogeneous = self.activation in {"relu", "linear"}
+        longer = replace(self, depth=max(self.depth, LARGEST_LOG2)) if homogeneous else self
         levels = longer.limit.log_second_moment / math.log(2.0)
         beyond = np.flatnonzero(levels >= log2 - 1e-6)
         if len(beyond):
             return float(beyond[0])
         growth = float(levels[-1] - levels[-2])
-        if not growth > 1e-9:
+        if not homogeneous or not growth > 1e-9:
             return None
         return longer.depth + math.ceil((log2 - float(levels[-1])) / growth)
 
