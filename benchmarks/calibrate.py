@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from resexp.core.assessment import Measured
+from resexp.core.assessment import by_quantity, measure_against_theory
 from resexp.core.ensemble import Ensemble
 from resexp.core.lab import Lab
-from resexp.core.result import Row, Verdict
+from resexp.core.result import Verdict
 from resexp.core.verdict import Family, judge
 from resexp.experiments.variance import Variance
 
@@ -103,15 +103,10 @@ WRONG = (
 
 def families(experiment: Ensemble, lab: Lab) -> Iterator[tuple[str, Family]]:
     """Every family of one run."""
-    grouped: dict[str, list[Row]] = {}
-    for row in experiment.measure(lab):
-        grouped.setdefault(row.quantity, []).append(row)
-    for quantity in experiment.quantities_here():
-        rows = grouped.get(quantity.name, [])
-        predictions = [experiment.theory(quantity.name, **row.axes) for row in rows]
-        family = Measured(quantity, rows, predictions).family() if rows else None
+    for measured in measure_against_theory(experiment, by_quantity(experiment.measure(lab))):
+        family = measured.family()
         if family is not None:
-            yield quantity.name, family
+            yield measured.quantity.name, family
 
 
 def disagrees(family: Family, draws: int) -> bool:

@@ -6,7 +6,8 @@ with f(h) = W phi(h) (relu-linear), phi(W h) (linear-relu) or W2 phi(W1 phi(h)) 
 in the branch where the scheme asks for it. With He weights, variance 2 / fan-in, the first layer gives h a second
 moment of 2, not 1; each block multiplies it by a^2 + b^2, so that a = b = 1 doubles it and a = b = 1/sqrt 2 keeps it.
 
-What is exact: the first block's growth, and E[q' | h] = a^2 q + b^2 gain mean(phi(h)^2) for every block, at any width.
+What is exact: the first block's growth, E[q' | h] = a^2 q + b^2 gain mean(phi(h)^2) for every block at any width, and
+that a branch which ends in its weights adds nothing to the mean of h.
 What is a limit: growth by exactly a^2 + b^2 (infinite width), and the same for the squared gradient. At finite width
 the mean grows a little faster, the typical network more slowly (theory/finite_width.py). The variance over the batch
 is not the second moment: it grows by g (1 - c') / (1 - c), 1.68 in the first block and 2 only much later, because

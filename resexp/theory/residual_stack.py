@@ -3,8 +3,8 @@
 Order of preference: exact, finite-width (first order in 1/width), limit (infinite width, with a declared bound on what
 the width at hand adds to one block's judged increment). Where nothing is known the answer is None, never a guess.
 
-The bias bounds below are measured: largest deviation of the mean increment from the stated value over widths 32 to
-200, batches 1 to 100 and all schemes, times the width, rounded up (`make bias` prints the table they come from).
+The bias bounds below are measured: the largest deviation of the mean increment from the stated value over the widths,
+depths and settings of `make bias`, times the width, rounded up.
 """
 
 import math
