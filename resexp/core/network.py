@@ -9,6 +9,10 @@ Order = Literal["relu-linear", "linear-relu", "two-layer"]
 """Order of layers in a branch: figure 11.5 b, a, c."""
 ORDERS: tuple[Order, ...] = get_args(Order)
 
+NormedOrder = Literal["linear-relu-bn", "linear-bn-relu"]
+"""Order of layers in a plain net whose every layer is normalised."""
+NORMED_ORDERS: tuple[NormedOrder, ...] = get_args(NormedOrder)
+
 Cotangent = Literal["loss", "independent", "sum"]
 """Scalar whose gradient is taken: least squares, an independent direction for each example, the sum of the outputs."""
 COTANGENTS: tuple[Cotangent, ...] = get_args(Cotangent)

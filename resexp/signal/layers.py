@@ -97,7 +97,10 @@ class Identity:
 
 
 class BatchNorm:
-    """Each unit to mean 0 and variance 1 over the batch (Ioffe and Szegedy 2015), no gamma, no beta, no epsilon."""
+    """Each unit to mean 0 and variance 1 over the batch (Ioffe and Szegedy 2015), no gamma, no beta, no epsilon.
+
+    A unit that does not vary over the batch gives zero, and zero gradient, as with any epsilon.
+    """
 
     def __init__(self, like: Tensor, scratch: Scratch) -> None:
         self._output, self._scratch = torch.empty_like(like), scratch
@@ -106,7 +109,7 @@ class BatchNorm:
         """Normalised x."""
         centred = torch.sub(x, x.mean(1, keepdim=True), out=self._output)
         deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True).mul_(x.shape[1] ** -0.5)
-        self._inverse = deviation.reciprocal_()  # (networks, 1, width)
+        self._inverse = deviation.masked_fill_(deviation == 0, torch.inf).reciprocal_()  # (networks, 1, width)
         return centred.mul_(self._inverse)
 
     def backward(self, g: Tensor) -> Tensor:
@@ -122,11 +125,6 @@ def activation(name: ActivationName, like: Tensor) -> Layer:
     if name == "linear":
         return Identity()
     return Smooth(_tanh if name == "tanh" else _gelu)
-
-
-def is_homogeneous(name: ActivationName) -> bool:
-    """Whether f(c x) = c f(x) for c > 0, so that a net can be rescaled on the way."""
-    return name in {"relu", "linear"}
 
 
 def _tanh(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resexp.signal.layers import Scratch, is_homogeneous
+from resexp.signal.layers import Scratch
 from resexp.signal.stack import Stack
 
 Integers = NDArray[np.int64]
@@ -43,9 +43,9 @@ class Pass:
 class Trail:
     """Norms of one signal, block after block, and the powers of two it was brought back into range by."""
 
-    def __init__(self, stack: Stack, networks: int) -> None:
+    def __init__(self, stack: Stack, networks: int, *, rescales: bool) -> None:
         self._size = stack.batch * stack.width
-        self._every = rescaling_period(stack)
+        self._every = rescaling_period(stack) if rescales else 0
         self._norms: list[Tensor] = []
         self.exponents = [np.zeros(networks, dtype=np.int64)]
 
@@ -85,9 +85,7 @@ class Trail:
 
 
 def rescaling_period(stack: Stack) -> int:
-    """Blocks between two looks at the range; 0 where the network may not be rescaled."""
-    if not is_homogeneous(stack.activation) or stack.scheme.batchnorm:
-        return 0
+    """Blocks between two looks at the range."""
     orders = abs(math.log2(stack.scheme.gain)) / 2 + 2.5 * stack.matrices
     return max(1, int(ROOM / orders))
 
@@ -97,7 +95,7 @@ class Observer:
 
     def __init__(self, networks: int, stack: Stack, scratch: Scratch) -> None:
         self._stack, self._scratch = stack, scratch
-        self.trail = Trail(stack, networks)
+        self.trail = Trail(stack, networks, rescales=stack.is_homogeneous)
         self._sums: list[Tensor] = []
         self._deviations: list[Tensor] = []
         self._branch_inputs: list[Tensor] = []

@@ -77,7 +77,7 @@ class Propagator:
             self._forward(h, branch, observer)
             observer.see(h)
         g = self._cotangent(h, observer.trail.exponents[-1])
-        gradient = Trail(self.stack, self.group)
+        gradient = Trail(self.stack, self.group, rescales=True)  # backpropagation is linear in the gradient
         gradient.see(g)
         for branch in reversed(self._blocks):
             g = self._backward(g, branch)

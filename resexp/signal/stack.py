@@ -6,7 +6,7 @@ Here is what a stack is made of; propagator.py runs it.
 from dataclasses import dataclass
 
 from resexp.core.initialisation import Initialisation
-from resexp.core.network import ActivationName, Cotangent, Order
+from resexp.core.network import ActivationName, Cotangent, NormedOrder, Order
 from resexp.core.schemes import Scheme
 
 
@@ -21,7 +21,7 @@ class Stack:
     width: int
     batch: int
     scheme: Scheme
-    order: Order
+    order: Order | NormedOrder
     init: Initialisation
     activation: ActivationName
     cotangent: Cotangent
@@ -39,11 +39,20 @@ class Stack:
     @property
     def saved_tensors(self) -> int:
         """Tensors of (batch, width) that a block keeps for its backward pass."""
-        return self.matrices * (2 if self.scheme.batchnorm else 1)
+        return sum(kind != "multiply" for kind in self.layers())
 
     def layers(self) -> tuple[str, ...]:
         """Kinds of layer in a branch, in order (figure 11.5 a, b, c); batch norm comes first (figure 11.6 c)."""
+        if self.order == "linear-relu-bn":
+            return ("multiply", "activate", "norm")
+        if self.order == "linear-bn-relu":
+            return ("multiply", "norm", "activate")
         norm = ("norm",) if self.scheme.batchnorm else ()
         if self.order == "linear-relu":
             return (*norm, "multiply", "activate")
         return (*norm, "activate", "multiply") * self.matrices
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether scaling the signal scales the output, so that it may be brought back into range on the way."""
+        return self.activation in {"relu", "linear"} and "norm" not in self.layers()
