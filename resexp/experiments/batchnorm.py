@@ -50,14 +50,14 @@ class BatchNorm(Ensemble):
         Quantity(
             "gradient_second_moment",
             "second moment of the gradient after each layer, relative to the last one judged",
-            margin=0.005,
+            margin=0.01,
             headline="gradient_variance_growth",
             reverse=True,
         ),
         Quantity(
             "gradient_norm",
             "norm of the gradient after each layer",
-            margin=0.0025,
+            margin=0.005,
             headline="gradient_norm_growth",
             reverse=True,
             hidden=True,
