@@ -19,6 +19,7 @@ from resexp.core.statistics import (
     representable_exp,
     summarise,
     summarise_growth,
+    summarise_ratio,
 )
 from resexp.core.verdict import Family, FamilyJudgement, Judgement, judge
 
@@ -56,6 +57,8 @@ class Measured:
             return None
         rows, margin = self._ordered(self.rows)[: len(predictions)], self.quantity.margin
         bias = np.array([p.bias for p in predictions])
+        if self.quantity.judged == "ratio":
+            return self._ratio_family(rows, predictions, bias)
         if self.quantity.judged == "log increments":
             levels = np.stack([row.samples.log for row in rows], axis=1)
             theory = np.array([_typical_log(p) for p in predictions])
@@ -84,6 +87,29 @@ class Measured:
         """Where a judged row stands, such as `block 7`."""
         return _place(self._ordered(self.rows)[judged_row + without_first])
 
+    def _ratio_family(self, rows: Sequence[Row], predictions: Sequence[Prediction], bias: Array) -> Family:
+        """Fieller's residual (N - theory D) / mean(D) of each network, whose expectation is zero if theory is right.
+
+        The headline weighs rows by their theory: where a curve is near zero, noise would drown the rest.
+        """
+        expected = np.array([_level(p) for p in predictions])
+        denominators = [_denominator(row) for row in rows]
+        with np.errstate(invalid="ignore"):
+            residuals = [
+                (_level_samples(row) - theory * d) / d.mean()
+                for row, theory, d in zip(rows, expected, denominators, strict=True)
+            ]
+        first = int(self.starts_with_a_definition)
+        size = np.abs(expected[first:])
+        return Family(
+            np.stack(residuals[first:], axis=1),
+            np.zeros(len(rows) - first),
+            bias[first:],
+            self.quantity.margin,
+            weights=size / size.sum() if size.sum() > 0 else None,
+            effective_draws=min(effective_draws(d) for d in denominators),
+        )
+
     def in_order_of_growth(self) -> list[Prediction | None]:
         """The predictions, those of a reversed quantity from the last row to the first."""
         return self._ordered(self.predictions)
@@ -102,6 +128,12 @@ class Measured:
 def _level_samples(row: Row) -> Array:
     """What is judged of a row that is judged as it stands, (draws,)."""
     return np.ldexp(row.samples.mantissa, row.samples.exponent) if row.statistic is None else row.statistic
+
+
+def _denominator(row: Row) -> Array:
+    if row.denominator is None:
+        raise TypeError(f"{row.quantity} is judged as a ratio; its rows need a denominator")
+    return row.denominator
 
 
 def _level(prediction: Prediction) -> float:
@@ -212,7 +244,7 @@ def _row_verdicts(measured: Measured, judgement: FamilyJudgement | None) -> list
 
 def _rows(measured: Measured, verdicts: Sequence[Verdict]) -> Iterator[dict[str, Value]]:
     quantity = measured.quantity
-    summaries = [summarise(row.samples, positive=quantity.positive) for row in measured.rows]
+    summaries = [_summary(row, quantity) for row in measured.rows]
     for row, prediction, summary, verdict in zip(measured.rows, measured.predictions, summaries, verdicts, strict=True):
         theory = _theory_value(prediction)
         kind = prediction.kind if prediction else None
@@ -221,6 +253,12 @@ def _rows(measured: Measured, verdicts: Sequence[Verdict]) -> Iterator[dict[str,
         s.mean is None and np.isfinite(r.samples.mantissa).all() for s, r in zip(summaries, measured.rows, strict=True)
     ):
         yield from _log2_rows(measured, verdicts)
+
+
+def _summary(row: Row, quantity: Quantity) -> Summary:
+    if row.denominator is not None:
+        return summarise_ratio(_level_samples(row), row.denominator)
+    return summarise(row.samples, positive=quantity.positive)
 
 
 def _log2_rows(measured: Measured, verdicts: Sequence[Verdict]) -> Iterator[dict[str, Value]]:
@@ -260,6 +298,8 @@ def _headline(measured: Measured, family: Family | None, judgement: FamilyJudgem
     quantity = measured.quantity
     kind = weakest_kind(measured.predictions) if family is not None else None
     theory = float(family.theory[family.leading :].mean()) if family is not None else None
+    if quantity.judged == "ratio":
+        raise TypeError(f"{quantity.name}: a ratio has no headline of its own")
     judged = family.statistic[:, family.leading :] if family is not None else measured.statistic()
     if quantity.judged == "log increments":
         summary = summarise_growth(judged.mean(axis=1))
@@ -294,7 +334,15 @@ def _explain(measured: Measured, judgement: FamilyJudgement) -> str:
     if shown.unusable:
         return f"{shown.unusable} networks gave a number that is zero or not finite."
     estimate, theory = (np.exp(shown.estimate), np.exp(shown.theory)) if growth else (shown.estimate, shown.theory)
-    what = "typical growth" if growth else "what is added" if quantity.judged == "increments" else "level"
+    what = (
+        "excess over theory"
+        if quantity.judged == "ratio"
+        else "typical growth"
+        if growth
+        else "what is added"
+        if quantity.judged == "increments"
+        else "level"
+    )
     text = f"{what} {where} {estimate:.4g} against {theory:.4g}"
     if growth:
         text += f" (log {shown.estimate:+.4f} ± {shown.stderr:.4f} against {shown.theory:+.4f})"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from resexp.core.statistics import Array, Samples
 
 Value = str | int | float | None
-Judged = Literal["log increments", "increments", "level", "nothing"]
+Judged = Literal["log increments", "increments", "level", "ratio", "nothing"]
 TheoryKind = Literal["exact", "limit", "finite-width", "monte-carlo", "reference"]
 
 STATISTICS_COLUMNS = (
@@ -48,13 +48,15 @@ class Row:
     """One quantity at one place, measured on every network.
 
     axes: where (`{"block": 3}`); samples: (draws,);
-    statistic: (draws,) what is judged, where that is not the sample itself.
+    statistic: (draws,) what is judged, where that is not the sample itself;
+    denominator: (draws,) for a ratio of means over networks, whose numerator the samples then are.
     """
 
     axes: Mapping[str, int]
     quantity: str
     samples: "Samples"
     statistic: "Array | None" = None
+    denominator: "Array | None" = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Prediction:
 class Quantity:
     """A measured quantity and how it is judged.
 
-    judged: `log increments` (growth from row to row), `increments` (what a row adds), `level` (the statistic itself)
-    or `nothing`;
+    judged: `log increments` (growth from row to row), `increments` (what a row adds), `level` (the statistic itself),
+    `ratio` (of means over networks, by Fieller's residual) or `nothing`;
     margin: how far off, in the judged statistic, still counts as the same;
     headline: name of the figure that sums the family up; reverse: rows grow from the last to the first;
     hidden: judged and summed up, but without rows of its own.

@@ -123,6 +123,23 @@ def summarise_growth(log: Array) -> Summary:
     return Summary(mean, mean * stderr, low, high, median, len(log), float(len(log)))
 
 
+def summarise_ratio(numerator: Array, denominator: Array) -> Summary:
+    """Summary of mean(numerator) / mean(denominator) over networks, (draws,) each.
+
+    The interval is that of the residual numerator - ratio * denominator; median: of each network's own ratio.
+    """
+    draws = len(numerator)
+    usable = np.isfinite(numerator).all() and np.isfinite(denominator).all() and denominator.min() > 0
+    if not usable:
+        return Summary(None, None, None, None, None, draws, 0.0)
+    ratio = float(numerator.sum() / denominator.sum())
+    residual = (numerator - ratio * denominator) / denominator.mean()
+    stderr = float(residual.std(ddof=1)) / math.sqrt(draws)
+    half = student_quantile(0.975, draws - 1) * stderr
+    median = float(np.median(numerator / denominator))
+    return Summary(ratio, stderr, ratio - half, ratio + half, median, draws, effective_draws(denominator))
+
+
 def representable(value: float, exponent: int = 0) -> float | None:
     """Value * 2**exponent, or None where float64 would make it infinite or zero, or take digits away."""
     try:

@@ -7,7 +7,7 @@ mean over the rows) and the rows (Bonferroni). docs/verdict.md explains it to a 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from resexp.core.result import ALPHA, Verdict
 from resexp.core.statistics import Array, student_quantile, student_tail
 
 FEWEST_DRAWS = 8
+FEWEST_EFFECTIVE = 50  # networks that must carry a ratio of means
 ROW_MARGIN = 2.5  # one row alone may be off by this many margins and still count as the same
 POWER_QUANTILE = 1.28  # normal quantile of 90 % power
 LOOSE = 5.0  # a theory whose declared bias exceeds so many margins cannot be agreed with
@@ -28,7 +29,9 @@ class Family:
     statistic: (draws, rows) judged statistic of each network;
     theory, bias: (rows,) its expectation and the declared bound on the theory's own error (0 where exact);
     margin: how far off still counts as the same thing;
-    leading: how many first rows are levels and stay out of the headline.
+    leading: how many first rows are levels and stay out of the headline;
+    weights: (rows,) of the rows in the headline, equal where not given;
+    effective_draws: how many networks carry a ratio of means.
     """
 
     statistic: Array
@@ -36,6 +39,15 @@ class Family:
     bias: Array
     margin: float
     leading: int = 0
+    weights: Array | None = None
+    effective_draws: float = math.inf
+
+    def over_rows(self, values: Array) -> Array:
+        """Mean of values (..., rows) over the rows of the headline."""
+        first = self.leading if self.leading < values.shape[-1] else 0
+        if self.weights is None:
+            return np.asarray(values[..., first:].mean(axis=-1))
+        return np.asarray(values[..., first:] @ self.weights[first:])
 
 
 @dataclass(frozen=True)
@@ -84,11 +96,10 @@ class FamilyJudgement:
 def judge(family: Family, alpha: float = ALPHA) -> FamilyJudgement:
     """Hold a family against its theory; a true theory is called `disagree` with probability alpha at most."""
     rows = family.statistic.shape[1]
-    body = slice(family.leading if family.leading < rows else 0, rows)
     headline = _judge_one(
-        family.statistic[:, body].mean(axis=1),
-        float(family.theory[body].mean()),
-        float(family.bias[body].mean()),
+        family.over_rows(family.statistic),
+        float(family.over_rows(family.theory)),
+        float(family.over_rows(family.bias)),
         family.margin,
         alpha / 2,
     )
@@ -96,7 +107,15 @@ def judge(family: Family, alpha: float = ALPHA) -> FamilyJudgement:
         _judge_one(x, float(theory), float(bias), ROW_MARGIN * family.margin, alpha / (2 * rows))
         for x, theory, bias in zip(family.statistic.T, family.theory, family.bias, strict=True)
     )
+    if family.effective_draws < FEWEST_EFFECTIVE:
+        return FamilyJudgement(_too_few(headline, family), tuple(_too_few(row, family) for row in judged))
     return FamilyJudgement(headline, tuple(judged))
+
+
+def _too_few(judgement: Judgement, family: Family) -> Judgement:
+    """A ratio of means that few networks carry is not to be trusted, whatever it says."""
+    need = math.ceil(len(family.statistic) * FEWEST_EFFECTIVE / family.effective_draws)
+    return replace(judgement, verdict=Verdict.UNDERPOWERED, p_value=1.0, draws_needed=need)
 
 
 def _judge_one(x: Array, theory: float, bias: float, margin: float, threshold: float) -> Judgement:

@@ -17,7 +17,13 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
     names = " ".join(entry.name for entry in loaded.entries)
     for subject in ("11-6-a", "11-6-b", "11-6-c", "11-2", "11-5", "11-6", "11-8", "11-10"):
         assert subject in names
-    assert {entry.experiment for entry in loaded.entries} == {"variance", "batchnorm", "paths", "parameters"}
+    assert {entry.experiment for entry in loaded.entries} == {
+        "variance",
+        "autocorrelation",
+        "batchnorm",
+        "paths",
+        "parameters",
+    }
 
 
 def test_the_schema_takes_experiments_yaml() -> None:

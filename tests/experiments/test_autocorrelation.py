@@ -1,0 +1,94 @@
+"""What `autocorrelation` shows of figure 11.3, and why the caption's set-up does not give it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resexp.core.errors import UsageError
+from resexp.core.lab import Lab
+from resexp.core.result import Result, Verdict
+from resexp.experiments.autocorrelation import Autocorrelation
+
+
+def run(**parameters: Any) -> Result:
+    values = {"points": 48, "draws": 128, **parameters}
+    return Autocorrelation.parse(values).compute(Lab("autocorrelation", seed=4))
+
+
+def curve(result: Result, column: str = "mean") -> np.ndarray:
+    return np.array([row[column] for row in result.rows], dtype=float)
+
+
+def headline(result: Result, name: str) -> dict[str, Any]:
+    return next(figure for figure in result.headline if figure["quantity"] == name)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"protocol": "he", "depth": 8},
+        {"protocol": "he", "depth": 8, "bias_variance": 0.1},
+        {"protocol": "rescaled", "depth": 12},
+        {"protocol": "balduzzi", "depth": 6},
+        {"protocol": "residual-batchnorm", "depth": 12, "beta": 0.5},
+        {"protocol": "looks-linear", "depth": 12},
+    ],
+    ids=str,
+)
+def test_protocols_meet_their_theory(parameters: dict[str, Any]) -> None:
+    result = run(**parameters)
+    assert [f.verdict for f in result.families] == [Verdict.AGREE]
+    assert np.abs(curve(result) - curve(result, "theory")).max() < 0.1
+
+
+def test_the_captions_networks_hardly_change_between_24_and_50_layers() -> None:
+    at_24, at_50 = (run(protocol="book", depth=depth) for depth in (24, 50))
+    assert np.abs(curve(at_24) - curve(at_50)).max() < 0.05
+    assert headline(at_24, "half_lag")["mean"] > 0.3
+    assert headline(at_24, "whiteness")["mean"] < 0.2
+
+
+def test_centring_over_the_inputs_makes_white_noise() -> None:
+    result = run(protocol="balduzzi", depth=24)
+    assert np.abs(curve(result)[1:]).max() < 0.1
+    assert headline(result, "whiteness")["mean"] > 0.9
+
+
+def test_residual_batchnorm_with_a_small_branch_lies_between() -> None:
+    small = run(protocol="residual-batchnorm", depth=24, beta=0.1)
+    assert 0.1 < headline(small, "whiteness")["mean"] < 0.6
+
+
+def test_the_gradient_independence_shortcut_would_be_caught() -> None:
+    """T <- T kappa0, as if the gradient did not depend on the activations, is off by far more than the bound."""
+    result = run(protocol="he", depth=8, bias_variance=0.1, width=400, draws=64)
+    x = Autocorrelation.parse({"points": 48}).grid()
+    from resexp.theory import gradient_autocorrelation as theory
+
+    c = theory.first_layer(x, 2.0, 0.1)
+    t = c.t
+    for _ in range(8):
+        root = np.sqrt(np.outer(np.diag(c.h), np.diag(c.h)))
+        t = t * (1 - np.arccos(np.clip(c.h / root, -1, 1)) / np.pi)
+        c = theory.block(c, skip=0.0, branch=1.0, weight_gain=2.0, bias_variance=0.1)
+    shortcut = theory.autocorrelation(t)[: len(result.rows)]
+    assert np.abs(shortcut - curve(result)).max() > 4 * np.abs(curve(result, "theory") - curve(result)).max()
+
+
+@pytest.mark.parametrize("biased", [{"estimator": "mean-of-ratios"}, {"subtract_mean": True}])
+def test_biased_estimators_are_offered_without_a_theory(biased: dict[str, Any]) -> None:
+    result = run(protocol="he", depth=8, **biased)
+    assert {row["verdict"] for row in result.rows} == {Verdict.NO_THEORY}
+    assert curve(result)[0] == pytest.approx(1.0)
+    if "subtract_mean" in biased:
+        assert curve(result)[8] < curve(run(protocol="he", depth=8))[8] - 0.03
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [({"points": 1}, "at least 2"), ({"max_lag": 128}, "lags 0 to 127"), ({"beta": 0}, "more than 0")],
+)
+def test_refuses(parameters: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Autocorrelation.parse(parameters)
