@@ -31,7 +31,7 @@ def ways(depth: int, width: int, batch: int) -> dict[str, tuple[Callable[[], obj
     with torch.inference_mode():
         propagator = Propagator(lab, stack, stack.tile, keep_weights=True)
         source = NormalSource(lab)
-        matrices = torch.randn(stack.tile, width, width)
+        matrices = torch.randn(depth, stack.tile, width, width)  # backward needs them all again
         signal, product = torch.randn(2, stack.tile, batch, width)
     tiles = iter(range(10**9))
 
@@ -42,9 +42,10 @@ def ways(depth: int, width: int, batch: int) -> dict[str, tuple[Callable[[], obj
     def limit() -> None:
         with torch.inference_mode():
             for block in range(depth):
-                source.fill(matrices, 0.1, "limit", block)
-                torch.bmm(signal, matrices, out=product)
-                torch.bmm(signal, matrices.mT, out=product)
+                source.fill(matrices[block], 0.1, "limit", block)
+                torch.bmm(signal, matrices[block], out=product)
+            for block in reversed(range(depth)):
+                torch.bmm(signal, matrices[block].mT, out=product)
 
     return {
         "textbook, numpy float64": (lambda: textbook(rng, depth, width, batch), 1),

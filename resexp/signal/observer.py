@@ -19,6 +19,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 RESCALE_BEYOND = 2.0**20  # root mean square
+LEAST_LEFT = 0.05  # share of the second moment that the batch variance must be to be taken as a difference
 ROOM = 36.0  # binary orders a float32 signal may go beyond that before the next look: its norm squares it
 
 
@@ -64,6 +65,11 @@ class Trail:
         norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2), dtype=None if self._every else torch.float64)
         return norm
 
+    @property
+    def last_norm(self) -> Tensor:
+        """Norm of the signal seen last, (networks,)."""
+        return self._norms[-1]
+
     def _rescale(self, x: Tensor, norm: Tensor, exponent: Integers) -> tuple[Tensor, Integers]:
         """Divide networks that ran away by powers of two: exact, so the digits are those without rescaling."""
         root_mean_square = norm.double().cpu().numpy() / math.sqrt(self._size)
@@ -107,9 +113,20 @@ class Observer:
             self._sums.append(h.sum((1, 2)))
             return
         over_batch = h.sum(1, keepdim=True)  # (networks, 1, width)
-        centred = torch.sub(h, over_batch, alpha=1 / self._stack.batch, out=self._scratch.beside(h))
-        self._deviations.append(self.trail.norm(centred))
         self._sums.append(over_batch.sum((1, 2)))
+        self._deviations.append(self._deviation(h, over_batch))
+
+    def _deviation(self, h: Tensor, over_batch: Tensor) -> Tensor:
+        """Norm of h less its mean over the batch, (networks,).
+
+        By the difference of two norms, which is cheap, unless so little is left that float32 would lose its digits.
+        """
+        square = self.trail.last_norm.double().square()
+        left = square - self.trail.norm(over_batch).double().square() / self._stack.batch
+        if bool((left > LEAST_LEFT * square).all()):
+            return left.sqrt()
+        centred = torch.sub(h, over_batch, alpha=1 / self._stack.batch, out=self._scratch.beside(h))
+        return self.trail.norm(centred).double()
 
     def see_branch_input(self, x: Tensor) -> None:
         """Note the norm of what goes into the last weights of a branch."""

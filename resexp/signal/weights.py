@@ -15,7 +15,6 @@ from resexp.core.initialisation import Initialisation
 from resexp.core.lab import Lab
 
 _UNIT = 2.0**-31  # takes signed 32-bit integers to (-1, 1)
-_NEVER_ZERO = torch.tensor(2.0**-33)
 
 
 class NormalSource:
@@ -61,9 +60,8 @@ class NormalSource:
         reach 6.7 standard deviations.
         """
         half = first.numel()
-        torch.add(_NEVER_ZERO, bits[:half], alpha=_UNIT, out=first)
-        torch.mul(bits[half:], math.pi * _UNIT, out=second)
-        first.square_().log_().mul_(-std * std).sqrt_()
+        first.copy_(bits[:half]).abs_().mul_(_UNIT).clamp_min_(_UNIT / 2).log_().mul_(-2 * std * std).sqrt_()
+        second.copy_(bits[half:]).mul_(math.pi * _UNIT)
         torch.cos(second, out=self._cosine)
         second.sin_().mul_(first)
         first.mul_(self._cosine)
