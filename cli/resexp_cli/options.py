@@ -108,7 +108,8 @@ def _values(field: FieldInfo) -> Values:
     annotation: Any = field.annotation
     if get_origin(annotation) is tuple:
         annotation = get_args(annotation)[0]
+    if get_origin(annotation) not in {Literal, None}:  # `X | None`: the option is given or it is not
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
     if get_origin(annotation) is Literal:
         return Values("|".join(get_args(annotation)), get_args(annotation))
-    plain = [a for a in get_args(annotation) or (annotation,) if a is not type(None)]
-    return Values(NAMES_OF_TYPES.get(plain[0], "TEXT"), ())
+    return Values(NAMES_OF_TYPES.get(annotation, "TEXT"), ())

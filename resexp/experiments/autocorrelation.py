@@ -84,7 +84,7 @@ class Autocorrelation(Ensemble):
     quick: ClassVar = {"protocol": "he", "depth": 6, "width": 100, "points": 32, "draws": 128}
     examples = (
         "autocorrelation --protocol book,balduzzi --depth 24,50",
-        "autocorrelation --protocol residual,residual-batchnorm --depth 50 --plot shattering.svg",
+        "autocorrelation --protocol residual-batchnorm --beta 0.1 --depth 50",
         "autocorrelation --protocol he --depth 2,24",
     )
 
