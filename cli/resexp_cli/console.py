@@ -6,6 +6,7 @@ stdout carries the result and nothing else; progress, notes and paths go to stde
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -112,7 +113,21 @@ class Terminal:
             return
         figures = by_quantity(headlines(outcomes))
         self._grouped([c for c in figures[0] if c != "quantity"] if figures else [], figures)
+        self._verdicts(outcomes)
         self.out.print(f"{len(outcomes)} settings; every row: --format csv", style="dim")
+
+    def _verdicts(self, outcomes: Sequence[Outcome]) -> None:
+        """How often each quantity agreed, over the settings of a sweep."""
+        counts: dict[str, Counter[str]] = {}
+        for outcome in outcomes:
+            for family in outcome.result.families:
+                counts.setdefault(family.quantity, Counter())[family.verdict] += 1
+        self.out.print()
+        for quantity, count in counts.items():
+            line = Text(f"{quantity.replace('_', ' ')}: ")
+            for number, (verdict, times) in enumerate(count.most_common()):
+                line.append(", " if number else "").append(f"{times} {verdict}", style=VERDICT_STYLES.get(verdict, ""))
+            self.out.print(line)
 
     def _one(self, outcome: Outcome) -> None:
         cell, result = outcome.cell, outcome.result
