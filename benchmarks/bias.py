@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from resexp.core.assessment import by_quantity, measure_against_theory
 from resexp.core.lab import Lab
+from resexp.core.measured import by_quantity, measure_against_theory
 from resexp.core.statistics import Array
 from resexp.experiments.variance import Variance
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from resexp.core.assessment import by_quantity, measure_against_theory
 from resexp.core.ensemble import Ensemble
 from resexp.core.lab import Lab
+from resexp.core.measured import by_quantity, measure_against_theory
 from resexp.core.result import Verdict
 from resexp.core.verdict import Family, judge
 from resexp.experiments.variance import Variance

@@ -12,7 +12,7 @@ from resexp.core.lab import Lab
 from resexp.core.result import STATISTICS_COLUMNS, Prediction, Quantity, Result, Row
 
 if TYPE_CHECKING:
-    from resexp.core.assessment import Measured
+    from resexp.core.measured import Measured
     from resexp.core.statistics import Summary
 
     Figure = tuple[str, Summary | None, float | None, str]

@@ -37,8 +37,8 @@ from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row, TheoryKind
 
 if TYPE_CHECKING:
-    from resexp.core.assessment import Measured
     from resexp.core.ensemble import Figure
+    from resexp.core.measured import Measured
     from resexp.core.statistics import Array
     from resexp.signal.tangent import ScalarNet
 

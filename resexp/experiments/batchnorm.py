@@ -30,8 +30,8 @@ from resexp.core.result import Prediction, Quantity, Row, TheoryKind
 from resexp.core.schemes import Scheme
 
 if TYPE_CHECKING:
-    from resexp.core.assessment import Measured
     from resexp.core.ensemble import Figure
+    from resexp.core.measured import Measured
     from resexp.signal.stack import Stack
 
 

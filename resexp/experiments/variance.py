@@ -36,8 +36,8 @@ from resexp.core.result import Prediction, Quantity, Row
 from resexp.core.schemes import Scheme, SchemeName, scheme
 
 if TYPE_CHECKING:
-    from resexp.core.assessment import Measured
     from resexp.core.ensemble import Figure
+    from resexp.core.measured import Measured
     from resexp.core.statistics import Array
     from resexp.signal.observer import Pass
     from resexp.signal.stack import Stack

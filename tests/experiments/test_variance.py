@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from resexp.core.assessment import by_quantity, measure_against_theory
 from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
+from resexp.core.measured import by_quantity, measure_against_theory
 from resexp.core.result import Result, Value, Verdict
 from resexp.core.verdict import judge
 from resexp.experiments.variance import Variance
