@@ -19,7 +19,6 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 RESCALE_BEYOND = 2.0**20  # root mean square
-LEAST_LEFT = 0.005  # share of the second moment that the batch variance must be to be taken as a difference
 ROOM = 36.0  # binary orders a float32 signal may go beyond that before the next look: its norm squares it
 
 
@@ -65,11 +64,6 @@ class Trail:
         norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2), dtype=None if self._every else torch.float64)
         return norm
 
-    @property
-    def last_norm(self) -> Tensor:
-        """Norm of the signal seen last, (networks,)."""
-        return self._norms[-1]
-
     def _rescale(self, x: Tensor, norm: Tensor, exponent: Integers) -> tuple[Tensor, Integers]:
         """Divide networks that ran away by powers of two: exact, so the digits are those without rescaling."""
         root_mean_square = norm.double().cpu().numpy() / math.sqrt(self._size)
@@ -103,7 +97,7 @@ class Observer:
         self._stack, self._scratch = stack, scratch
         self.trail = Trail(stack, networks, rescales=stack.is_homogeneous)
         self._sums: list[Tensor] = []
-        self._deviations: list[Floats] = []
+        self._deviations: list[Tensor] = []
         self._branch_inputs: list[Tensor] = []
 
     def see(self, h: Tensor) -> None:
@@ -113,20 +107,9 @@ class Observer:
             self._sums.append(h.sum((1, 2)))
             return
         over_batch = h.sum(1, keepdim=True)  # (networks, 1, width)
-        self._sums.append(over_batch.sum((1, 2)))
-        self._deviations.append(self._squared_deviation(h, over_batch))
-
-    def _squared_deviation(self, h: Tensor, over_batch: Tensor) -> Floats:
-        """Square of the norm of h less its mean over the batch, (networks,).
-
-        By the difference of two norms, which is cheap, unless so little is left that float32 would lose its digits.
-        """
-        square = _squared(self.trail.last_norm)
-        left = square - _squared(self.trail.norm(over_batch)) / self._stack.batch
-        if (left > LEAST_LEFT * square).all():
-            return left
         centred = torch.sub(h, over_batch, alpha=1 / self._stack.batch, out=self._scratch.beside(h))
-        return _squared(self.trail.norm(centred))
+        self._deviations.append(self.trail.norm(centred))
+        self._sums.append(over_batch.sum((1, 2)))
 
     def see_branch_input(self, x: Tensor) -> None:
         """Note the norm of what goes into the last weights of a branch."""
@@ -136,11 +119,11 @@ class Observer:
         """All numbers of the pass; `gradient` was seen from the last block to the first."""
         squares = self.trail.squares()
         size = self._stack.batch * self._stack.width
-        deviations = np.stack(self._deviations) if self._deviations else np.zeros_like(squares)
+        deviations = as_numbers(self._deviations) if self._deviations else np.zeros_like(squares)
         return Pass(
             self.trail.exponent_rows(),
             squares,
-            deviations / size,
+            np.square(deviations) / size,
             as_numbers(self._sums) / size,
             self._expected(squares, size),
             gradient.exponent_rows()[::-1],
@@ -154,11 +137,6 @@ class Observer:
         scheme = self._stack.scheme
         branch = scheme.branch**2 * self._stack.init.gain()
         return scheme.skip**2 * squares[:-1] + branch * np.square(as_numbers(self._branch_inputs)) / size
-
-
-def _squared(norm: Tensor) -> Floats:
-    """Squares of a few numbers, (networks,), in float64."""
-    return np.square(np.asarray(norm.cpu().numpy(), dtype=np.float64))
 
 
 def as_numbers(norms: list[Tensor]) -> Floats:
