@@ -19,7 +19,8 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from resexp.core.experiment import Plot
+from resexp.core.ensemble import Ensemble
+from resexp.core.experiment import Experiment, Plot
 from resexp.core.result import Result, Value
 from resexp.report.chart import chart
 from resexp.report.digest import by_quantity, chosen_rows, series
@@ -137,7 +138,7 @@ class Terminal:
         self.out.print(Text(settings, style="dim"))
         self.out.print()
         self._rows(result, experiment.axes)
-        if "theory" in result.columns:
+        if _grows(cell.experiment):
             judged = "what grows is judged by its growth from row to row, not by its level: docs/verdict.md"
             self.out.print(judged, style="dim")
         if experiment.plot is not None and result.rows:
@@ -231,6 +232,12 @@ class Terminal:
     def listing(self, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
         """A plain table."""
         self.out.print(_table(columns, [dict(zip(columns, row, strict=True)) for row in rows]))
+
+
+def _grows(experiment: Experiment) -> bool:
+    """Whether some quantity is judged by its growth."""
+    quantities = experiment.quantities_here() if isinstance(experiment, Ensemble) else ()
+    return any(quantity.judged in {"log increments", "increments"} for quantity in quantities)
 
 
 def _is_terminal(stream: Any) -> bool:

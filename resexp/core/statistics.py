@@ -126,17 +126,18 @@ def summarise_growth(log: Array) -> Summary:
 def summarise_ratio(numerator: Array, denominator: Array) -> Summary:
     """Summary of mean(numerator) / mean(denominator) over networks, (draws,) each.
 
-    The interval is that of the residual numerator - ratio * denominator; median: of each network's own ratio.
+    The interval is that of the residual numerator - ratio * denominator; median: of the own ratios of
+    networks that are not dead.
     """
     draws = len(numerator)
-    usable = np.isfinite(numerator).all() and np.isfinite(denominator).all() and denominator.min() > 0
-    if not usable:
+    alive = denominator > 0
+    if not (np.isfinite(numerator).all() and np.isfinite(denominator).all() and alive.any()):
         return Summary(None, None, None, None, None, draws, 0.0)
     ratio = float(numerator.sum() / denominator.sum())
     residual = (numerator - ratio * denominator) / denominator.mean()
     stderr = float(residual.std(ddof=1)) / math.sqrt(draws)
     half = student_quantile(0.975, draws - 1) * stderr
-    median = float(np.median(numerator / denominator))
+    median = float(np.median(numerator[alive] / denominator[alive]))
     return Summary(ratio, stderr, ratio - half, ratio + half, median, draws, effective_draws(denominator))
 
 

@@ -107,13 +107,15 @@ def judge(family: Family, alpha: float = ALPHA) -> FamilyJudgement:
         _judge_one(x, float(theory), float(bias), ROW_MARGIN * family.margin, alpha / (2 * rows))
         for x, theory, bias in zip(family.statistic.T, family.theory, family.bias, strict=True)
     )
-    if family.effective_draws < FEWEST_EFFECTIVE:
+    if not family.effective_draws >= FEWEST_EFFECTIVE:
         return FamilyJudgement(_too_few(headline, family), tuple(_too_few(row, family) for row in judged))
     return FamilyJudgement(headline, tuple(judged))
 
 
 def _too_few(judgement: Judgement, family: Family) -> Judgement:
     """A ratio of means that few networks carry is not to be trusted, whatever it says."""
+    if judgement.verdict is Verdict.NOT_JUDGED or not family.effective_draws > 0:
+        return replace(judgement, verdict=Verdict.NOT_JUDGED, p_value=1.0)
     need = math.ceil(len(family.statistic) * FEWEST_EFFECTIVE / family.effective_draws)
     return replace(judgement, verdict=Verdict.UNDERPOWERED, p_value=1.0, draws_needed=need)
 

@@ -24,6 +24,7 @@ Source: Prince 2023, section 11.1.1 and figure 11.3; Balduzzi et al. 2017.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -33,7 +34,7 @@ from pydantic import model_validator
 from resexp.core.ensemble import Ensemble
 from resexp.core.errors import UsageError
 from resexp.core.experiment import Plot, param
-from resexp.core.lab import Lab
+from resexp.core.lab import Lab, no_progress
 from resexp.core.result import Prediction, Quantity, Row, TheoryKind
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ class Autocorrelation(Ensemble):
             raise ValueError(
                 f"--max-lag {self.max_lag}: the grid has {self.points} points, lags 0 to {self.points - 1}."
             )
+        ignored = {
+            "looks-linear": ("init", "centre", "bias_variance"),
+            "residual-batchnorm": ("centre",),
+        }.get(self.protocol, ())
+        for name in ignored:
+            if getattr(self, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} has no meaning for the protocol {self.protocol}.")
         return self
 
     @property
@@ -156,6 +164,8 @@ class Autocorrelation(Ensemble):
         if self.estimator != "ratio-of-means" or self.subtract_mean:
             return None
         curve, stderr = _curve(self)
+        if not math.isfinite(curve[lag]):
+            return None
         if lag == 0:
             return Prediction("exact", value=1.0, is_definition=True)
         if self.net.mirrored:
@@ -197,6 +207,17 @@ class Autocorrelation(Ensemble):
                 f"{(products + tile) / 1e9:.3g} GB and the budget is {lab.memory / 1e9:.3g} GB: lower one of them."
             )
         return products + tile
+
+    def estimate_seconds(self, lab: Lab) -> float:
+        """Seconds of the networks, from a few layers of one tile of them run here; theory comes on top."""
+        import time
+
+        from resexp.signal.tangent import TILE, tangent_products
+
+        short = replace(self.net, depth=min(self.depth, 4))
+        start = time.perf_counter()
+        tangent_products(replace(lab, progress=no_progress), short, self.grid(), TILE)
+        return (time.perf_counter() - start) * self.depth / short.depth * -(-self.draws // TILE)
 
 
 def _mean_of(denominator: "Array | None") -> float:

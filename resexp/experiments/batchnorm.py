@@ -43,7 +43,7 @@ class BatchNorm(Ensemble):
     width: int = param(200, "units D of every layer, and inputs", ge=2, le=1_000_000)
     batch: int = param(64, "examples B a network sees", ge=1, le=100_000_000)
     draws: int = param(64, "independent random networks", ge=2, le=100_000_000)
-    burn_in: int = param(5, "layers at each end that are not judged", ge=0)
+    burn_in: int | None = param(None, "layers at each end that are not judged; 5, fewer in a shallow net", ge=1)
 
     axes = ("block",)
     quantities = (
@@ -79,11 +79,18 @@ class BatchNorm(Ensemble):
                 f"--batch {self.batch}: with fewer than 4 examples batch normalisation is degenerate: two are mapped "
                 "to +1 and -1 whatever they are, so that the gradient is zero, and for three 1 / variance has no mean."
             )
-        if self.depth - 2 * self.burn_in < 1:
+        if self.depth < 3:
+            raise ValueError(f"--depth {self.depth}: between a transient layer at each end nothing is left to judge.")
+        if self.depth - 2 * self.transient < 1:
             raise ValueError(
                 f"--burn-in {self.burn_in}: leaves no layer of {self.depth}; at most {(self.depth - 1) // 2} will do."
             )
         return self
+
+    @property
+    def transient(self) -> int:
+        """Layers at each end that are not judged."""
+        return min(5, (self.depth - 1) // 2) if self.burn_in is None else self.burn_in
 
     @property
     def stack(self) -> "Stack":
@@ -101,11 +108,11 @@ class BatchNorm(Ensemble):
         from resexp.signal.ensemble import propagate
 
         p = propagate(lab, self.stack, self.draws)
-        last = self.depth - self.burn_in
+        last = self.depth - self.transient
         with np.errstate(divide="ignore"):
             log = np.log(p.gradient) + 2 * LN2 * p.gradient_exponent  # (depth + 1, draws)
         for block, relative in enumerate(log - log[last]):
-            judged = self.burn_in <= block <= last
+            judged = self.transient <= block <= last
             name = "gradient_second_moment" if judged else "burn_in_gradient_second_moment"
             yield Row({"block": block}, name, Samples.from_log(relative))
             if judged:
@@ -115,9 +122,11 @@ class BatchNorm(Ensemble):
         """The finite-batch growth, layer by layer; nothing for the layers that are not judged."""
         if quantity == "burn_in_gradient_second_moment":
             return None
+        if self.order == "linear-relu-bn" and self.batch < 5:
+            return None
         chi, stderr, kind = _growth(self.order, self.batch)
         power = 1.0 if quantity == "gradient_second_moment" else 0.5
-        layers = self.depth - self.burn_in - block
+        layers = self.depth - self.transient - block
         bias = FINITE_WIDTH * (1 + 12 / (self.batch - 3) ** 2) / self.width + 4 * stderr / chi
         return Prediction(kind, log=power * layers * math.log(chi), bias=power * bias, is_definition=layers == 0)
 

@@ -20,7 +20,6 @@ from resexp.core.lab import Lab
 from resexp.signal.weights import NormalSource
 
 TILE = 8
-RESCALE_EVERY = 8
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ def _features(lab: Lab, net: ScalarNet, x: NDArray[np.float64], tile: int) -> tu
         _fill_weights(source, net, weights, tile, block)
         both.baddbmm_(inputs, weights, beta=net.skip, alpha=net.branch)
         _add_bias(source, net, h, tile, block)
-        if block % RESCALE_EVERY == 0:
-            exponent += _rescale(net, h, t)
+        exponent += _rescale(net, h, t)
     _activate(net, h, t, inputs)
     return inputs[:, points:], exponent
 
@@ -123,7 +121,7 @@ def _rescale(net: ScalarNet, h: Tensor, t: Tensor) -> NDArray[np.int64]:
     """Bring t back near 1 by powers of two; h too where nothing but its sign and shape matters."""
     shift = _power(t)
     t.mul_(torch.exp2(-shift)[:, None, None])
-    if net.bias == 0 and net.norm == "none":
+    if net.bias == 0 and net.norm != "batchnorm":
         h.mul_(torch.exp2(-_power(h))[:, None, None])
     return np.asarray(shift.double().cpu().numpy(), dtype=np.int64)
 

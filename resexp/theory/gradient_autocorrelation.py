@@ -52,6 +52,8 @@ def first_layer(x: Array, weight_variance: float, bias_variance: float) -> Covar
 
 def through_relu(c: Covariances) -> Covariances:
     """E[f f'], E[(f)' f'], E[(f)' (f')'] of f = relu(h), (f)' = 1(h > 0) t its derivative along x."""
+    size = float(np.diag(c.h).max())  # relu is homogeneous: products of variances must not leave float64
+    c = Covariances(c.h / size, c.th / math.sqrt(size), c.t)
     variance = np.diag(c.h)
     root = np.sqrt(np.outer(variance, variance))
     cosine = np.clip(c.h / root, -1.0, 1.0)
@@ -76,7 +78,8 @@ def through_relu(c: Covariances) -> Covariances:
     t = rest * both + alpha * gamma * own + beta * delta * other + (alpha * delta + beta * gamma) * product
     # Where h' is a multiple of h, 1(h > 0) keeps half of any even function, and 1(h > 0) 1(-h > 0) nothing.
     kept = np.where(c.h > 0, 0.5, 0.0)
-    return Covariances(product, np.where(same, kept * c.th, th), np.where(same, kept * c.t, t))
+    th = np.where(same, kept * c.th, th) * math.sqrt(size)
+    return Covariances(product * size, th, np.where(same, kept * c.t, t))
 
 
 def block(c: Covariances, *, skip: float, branch: float, weight_gain: float, bias_variance: float) -> Covariances:
@@ -104,12 +107,18 @@ def exact(
     x: Array, *, depth: int, first: float, weight_gain: float, bias_variance: float, skip: float, branch: float
 ) -> Array:
     """Autocorrelation at every lag of the grid x for a net of `depth` hidden layers; first: variance of its w."""
-    covariances = first_layer(x, first, bias_variance)
-    for _ in range(depth - 1):
-        covariances = block(covariances, skip=skip, branch=branch, weight_gain=weight_gain, bias_variance=bias_variance)
-        scale = float(covariances.t.max())  # T and M are linear in the tangent, whose scale cancels
-        covariances = Covariances(covariances.h, covariances.th / math.sqrt(scale), covariances.t / scale)
-    return autocorrelation(through_relu(covariances).t)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 the answer is nan
+        covariances = first_layer(x, first, bias_variance)
+        for _ in range(depth - 1):
+            covariances = block(
+                covariances, skip=skip, branch=branch, weight_gain=weight_gain, bias_variance=bias_variance
+            )
+            scale = float(covariances.t.max())  # T and M are linear in the tangent, whose scale cancels
+            covariances = Covariances(covariances.h, covariances.th / math.sqrt(scale), covariances.t / scale)
+            if bias_variance == 0.0:  # then the scale of h cancels too
+                size = float(covariances.h.max())
+                covariances = Covariances(covariances.h / size, covariances.th / math.sqrt(size), covariances.t)
+        return autocorrelation(through_relu(covariances).t)
 
 
 def by_sampled_units(
@@ -148,7 +157,8 @@ def by_sampled_units(
                 skip**2 * c.t + branch**2 * weight_gain * f.t,
             )
             scale = float(np.diag(c.t).max())
-            c = Covariances(c.h, c.th / math.sqrt(scale), c.t / scale)
+            size = float(c.h.max()) if bias_variance == 0.0 and not scales else 1.0
+            c = Covariances(c.h / size, c.th / math.sqrt(scale * size), c.t / scale)
         curves.append(autocorrelation(f.t))
     each = np.stack(curves)
     return each.mean(axis=0), np.asarray(each.std(axis=0, ddof=1) / math.sqrt(repeats))

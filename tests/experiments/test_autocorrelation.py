@@ -92,3 +92,25 @@ def test_biased_estimators_are_offered_without_a_theory(biased: dict[str, Any]) 
 def test_refuses(parameters: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         Autocorrelation.parse(parameters)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"protocol": "residual", "depth": 550, "width": 64, "points": 8},
+        {"protocol": "he", "beta": 0.001, "depth": 300, "width": 32, "points": 8},
+        {"protocol": "balduzzi", "depth": 600, "width": 64, "points": 8},
+        {"protocol": "book", "beta": 1000.0, "depth": 60, "width": 32, "points": 8},
+        {"protocol": "book", "depth": 3, "width": 2, "points": 8, "draws": 500},
+    ],
+    ids=str,
+)
+def test_signals_beyond_float32_and_dead_networks_give_numbers(parameters: dict[str, Any]) -> None:
+    result = run(**parameters)
+    assert np.isfinite(curve(result)).all()
+    assert not [f for f in result.families if f.verdict == Verdict.DISAGREE]
+
+
+def test_options_that_mean_nothing_for_a_protocol_are_refused() -> None:
+    with pytest.raises(UsageError, match="no meaning for the protocol looks-linear"):
+        Autocorrelation.parse({"protocol": "looks-linear", "init": "glorot"})

@@ -62,3 +62,19 @@ def test_degenerate_batches_are_refused_with_the_reason(batch: int) -> None:
 def test_burn_in_that_leaves_no_layer_is_refused() -> None:
     with pytest.raises(UsageError, match="at most 4 will do"):
         BatchNorm.parse({"depth": 10, "burn_in": 5})
+    assert BatchNorm.parse({"depth": 10}).transient == 4
+
+
+def test_small_batches_meet_the_integral_over_one_unit() -> None:
+    """At B = 5 one unit in twenty has a single active example, and gives nothing."""
+    result = run(batch=5, width=500, depth=12, draws=64)
+    growth = headline(result, "gradient_variance_growth")
+    assert growth["mean"] == pytest.approx(growth["theory"], rel=0.05)
+    assert growth["theory"] == pytest.approx(2.8, abs=0.06)
+
+
+def test_a_transient_layer_at_each_end_is_never_judged() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        BatchNorm.parse({"burn_in": 0})
+    with pytest.raises(UsageError, match="nothing is left"):
+        BatchNorm.parse({"depth": 2})
