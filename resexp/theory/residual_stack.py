@@ -25,7 +25,7 @@ FORWARD = 4.0  # limits of second moment and batch variance: bias a block times 
 FORWARD_TWO_LAYER = 6.0
 BACKWARD = 3.2  # ... and of the gradient, for each weight matrix of a branch
 RELATIVE_MEAN = 4.0  # mean over root mean square: bias times width
-ADDED = 1.5  # what a block with batch normalisation adds, relative to its scale: bias times width
+ADDED = 2.2  # what a block with batch normalisation adds, relative to its scale: bias times width
 NEGLIGIBLE = 0.05  # share of the gradient that the direction of h itself may carry for the limit to hold
 DEATH_RATE = 16.0  # networks that die a block, at most, times 2^width
 DEAD_SHARE = 0.005  # share of dead networks beyond which the laws of living ones say nothing
@@ -234,7 +234,7 @@ class StackTheory:
         along_signal = float(self.limit.log_second_moment[-1] - self.limit.log_second_moment[block])
         if not math.isfinite(log) or self._common_direction_rules(math.exp(min(along_signal - log, 700.0))):
             return None
-        return Expectation("limit", log=log, bias=self._gradient_bias * self._memory_of_scale(self.depth - block))
+        return Expectation("limit", log=log, bias=self._gradient_bias * self._memory_of_scale(self.depth))
 
     def _common_direction_rules(self, excess: float) -> bool:
         """Whether the direction of h itself carries the gradient, so that infinite width says nothing at this width.
