@@ -54,10 +54,10 @@ class NormalSource:
         return out if direct else out.copy_(flat[: out.numel()].view(out.shape))
 
     def _box_muller(self, bits: Tensor, std: float, first: Tensor, second: Tensor) -> None:
-        """first, second <- std sqrt(-log u^2) (cos, sin)(a), u uniform on (-1, 1) without 0, a on (-pi, pi).
+        """first, second <- std sqrt(-2 log u) (cos, sin)(a), u = |v| of a signed uniform v, a uniform on (-pi, pi).
 
-        A u that is symmetric about zero keeps 31 bits there, where one shifted to (0, 1) would keep 24: the tails
-        reach 6.7 standard deviations.
+        |v| keeps 31 bits near zero, where a float shifted to (0, 1) would keep 24, and is kept from zero itself by
+        2^-32: the tails reach 6.7 standard deviations.
         """
         half = first.numel()
         first.copy_(bits[:half]).abs_().mul_(_UNIT).clamp_min_(_UNIT / 2).log_().mul_(-2 * std * std).sqrt_()
