@@ -49,3 +49,21 @@ def modules(depth: int, width: int, batch: int) -> tuple[list, list, list, list]
         [h.mean().item() for h in hidden],
         [h.grad.square().mean().item() for h in seen if h.grad is not None],
     )
+
+
+def normed_modules(depth: int, width: int, batch: int) -> list[float]:
+    """Squared gradient after each layer of one plain net, Linear -> ReLU -> BatchNorm, by autograd."""
+    layers = [
+        nn.Sequential(nn.Linear(width, width, bias=False), nn.ReLU(), nn.BatchNorm1d(width, affine=False, eps=1e-30))
+        for _ in range(depth)
+    ]
+    for layer in layers:
+        nn.init.normal_(layer[0].weight, std=math.sqrt(2 / width))
+    h = torch.randn(batch, width, requires_grad=True)
+    seen = [h]
+    for layer in layers:
+        h = layer(h)
+        h.retain_grad()
+        seen.append(h)
+    (h * torch.randn_like(h)).sum().backward()
+    return [x.grad.square().mean().item() for x in seen if x.grad is not None]

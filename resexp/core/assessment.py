@@ -149,15 +149,15 @@ def _headline(measured: Measured, family: Family | None, judgement: FamilyJudgem
     """The figure that sums a family up: growth for each row, or the mean level."""
     quantity = measured.quantity
     kind = weakest_kind(measured.predictions) if family is not None else None
-    theory = float(family.theory[family.leading :].mean()) if family is not None else None
+    theory = float(family.over_rows(family.theory)) if family is not None else None
     if quantity.judged == "ratio":
         raise TypeError(f"{quantity.name}: a ratio has no headline of its own")
-    judged = family.statistic[:, family.leading :] if family is not None else measured.statistic()
+    judged = family.over_rows(family.statistic) if family is not None else measured.headline_samples()
     if quantity.judged == "log increments":
-        summary = summarise_growth(judged.mean(axis=1))
+        summary = summarise_growth(judged)
         theory = representable_exp(theory) if theory is not None else None
     else:
-        summary = summarise(Samples.of(judged.mean(axis=1)), positive=False)
+        summary = summarise(Samples.of(judged), positive=False)
     verdict = judgement.headline.verdict if judgement is not None else Verdict.NO_THEORY
     return {"quantity": quantity.headline, **_statistics(summary, theory, kind, verdict)}
 
@@ -182,7 +182,9 @@ def _explain(measured: Measured, judgement: FamilyJudgement) -> str:
     worst = min(range(len(judgement.rows)), key=lambda k: judgement.rows[k].p_value)
     wrong_row = judgement.headline.verdict is not Verdict.DISAGREE and judgement.verdict is Verdict.DISAGREE
     shown: Judgement = judgement.rows[worst] if wrong_row else judgement.headline
-    where = f"at {measured.place(worst, without_first=measured.starts_with_a_definition)}" if wrong_row else "per row"
+    axis = next(iter(measured.rows[0].axes))
+    mean = f"a {axis}" if quantity.judged in {"log increments", "increments"} else "over all rows"
+    where = f"at {measured.place(worst, without_first=measured.starts_with_a_definition)}" if wrong_row else mean
     if shown.unusable:
         return f"{shown.unusable} networks gave a number that is zero or not finite."
     estimate, theory = (np.exp(shown.estimate), np.exp(shown.theory)) if growth else (shown.estimate, shown.theory)

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     Figure = tuple[str, Summary | None, float | None, str]
 
 
+def evenly_spaced(last: int, most: int) -> tuple[int, ...]:
+    """At most `most` whole numbers from 0 to `last`, both among them; all where they are so few."""
+    if last < most:
+        return tuple(range(last + 1))
+    return tuple(round(i * last / (most - 1)) for i in range(most))
+
+
 class Ensemble(Experiment):
     """An experiment that measures many random networks and holds each number against its theory.
 

@@ -31,3 +31,17 @@ class Initialisation:
     def gain(self) -> float:
         """Variance of one weight times the fan-in, in a square layer."""
         return self.variance(1, 1)
+
+
+def check_law(name: InitialisationName, batch: int, width: int) -> None:
+    """Raise ValueError where products with the weights cannot be sampled by their law, or where that gains nothing."""
+    if Initialisation(name).orthogonal:
+        raise ValueError(
+            "--engine law: samples products with independent normal weights, and those of an orthogonal matrix are "
+            "not; use --engine explicit."
+        )
+    if 2 * batch > width:
+        raise ValueError(
+            f"--engine law: a batch of {batch} at width {width} fills the space, and real matrices cost no more; "
+            f"use --engine explicit, or at most --batch {width // 2}."
+        )

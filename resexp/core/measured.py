@@ -28,13 +28,36 @@ class Measured:
         if self.quantity.judged == "log increments":
             return self.log_increments()
         levels = np.stack([level_samples(row) for row in rows], axis=1)
-        return np.diff(levels, axis=1) if self.quantity.judged == "increments" else levels
+        return self._per_step(levels) if self.quantity.judged == "increments" else levels
 
     def log_increments(self) -> Array:
-        """Natural-log growth of each network from row to row, (draws, rows - 1), in the order of growth."""
+        """Natural-log growth of each network a step of the axis, (draws, rows - 1), in the order of growth."""
         log = np.stack([row.samples.log for row in self._ordered(self.rows)], axis=1)
+        return self._per_step(log)
+
+    def headline_samples(self) -> Array:
+        """What is judged, each network's mean over all steps, (draws,)."""
+        statistic = self.statistic()
+        if self.quantity.judged in {"log increments", "increments"}:
+            return np.asarray(statistic @ self._weights(self.rows))
+        return np.asarray(statistic.mean(axis=1))
+
+    def _per_step(self, levels: Array) -> Array:
+        """Differences of levels (..., rows) from row to row, over the steps of the axis between the rows."""
         with np.errstate(invalid="ignore"):
-            return np.diff(log, axis=1)
+            return np.asarray(np.diff(levels, axis=-1) / self._steps(self.rows)[: levels.shape[-1] - 1])
+
+    def _steps(self, rows: Sequence[Row]) -> Array:
+        """Steps of the axis between rows in the order of growth, (rows - 1,): more than one where rows are thinned."""
+        if len(rows[0].axes) != 1:
+            return np.ones(len(rows) - 1)
+        places = [next(iter(row.axes.values())) for row in self._ordered(rows)]
+        return np.abs(np.diff(np.array(places, dtype=np.float64)))
+
+    def _weights(self, rows: Sequence[Row]) -> Array:
+        """Share of the steps that lie before each row but the first."""
+        steps = self._steps(rows)
+        return np.asarray(steps / steps.sum())
 
     def family(self) -> Family | None:
         """The family as it is judged: the rows from the first one on as far as there is theory; None without any."""
@@ -53,12 +76,15 @@ class Measured:
             theory = np.array([_level(p) for p in predictions])
         if self.quantity.judged == "level":
             return Family(levels, theory, bias, margin)
-        with np.errstate(invalid="ignore"):
-            increments = np.diff(levels, axis=1)
+        increments, expected = self._per_step(levels), self._per_step(theory)
+        steps = self._steps(self.rows)[: len(predictions) - 1]
+        weights = steps / steps.sum() if len(steps) else None
         if self.starts_with_a_definition:
-            return Family(increments, np.diff(theory), bias[1:], margin)
+            return Family(increments, expected, bias[1:], margin, weights=weights)
         statistic = np.concatenate([levels[:, :1], increments], axis=1)
-        return Family(statistic, np.concatenate([theory[:1], np.diff(theory)]), bias, margin, leading=1)
+        expected = np.concatenate([theory[:1], expected])
+        weights = np.concatenate([[0.0], weights]) if weights is not None else None
+        return Family(statistic, expected, bias, margin, leading=1, weights=weights)
 
     def _with_theory(self) -> list[Prediction]:
         """The predictions from the first row on, as far as there are any."""

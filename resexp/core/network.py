@@ -16,3 +16,7 @@ NORMED_ORDERS: tuple[NormedOrder, ...] = get_args(NormedOrder)
 Cotangent = Literal["loss", "independent", "sum"]
 """Scalar whose gradient is taken: least squares, an independent direction for each example, the sum of the outputs."""
 COTANGENTS: tuple[Cotangent, ...] = get_args(Cotangent)
+
+Engine = Literal["explicit", "law"]
+"""How products with random weights are computed: with real matrices, or sampled by their law."""
+ENGINES: tuple[Engine, ...] = get_args(Engine)

@@ -137,15 +137,15 @@ class BatchNorm(Ensemble):
 
     def estimate_memory(self, lab: Lab) -> int:
         """Bytes of the engine's plan."""
-        from resexp.signal.ensemble import plan
+        from resexp.signal.plan import plan
 
-        return plan(lab, self.stack, self.draws).memory
+        return plan(lab, self.stack, self.draws, self.depth + 1).memory
 
     def estimate_seconds(self, lab: Lab) -> float:
         """Seconds, from a few layers of one tile of networks run here."""
         from resexp.signal.ensemble import estimate_seconds
 
-        return estimate_seconds(lab, self.stack, self.draws)
+        return estimate_seconds(lab, self.stack, self.draws, self.depth + 1)
 
 
 FINITE_WIDTH = 2.5

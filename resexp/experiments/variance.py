@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
 
-from resexp.core.ensemble import Ensemble
+from resexp.core.ensemble import Ensemble, evenly_spaced
 from resexp.core.experiment import Plot, param
-from resexp.core.initialisation import Initialisation, InitialisationName
+from resexp.core.initialisation import Initialisation, InitialisationName, check_law
 from resexp.core.lab import Lab
-from resexp.core.network import ActivationName, Cotangent, Order
+from resexp.core.network import ActivationName, Cotangent, Engine, Order
 from resexp.core.result import Prediction, Quantity, Row
 from resexp.core.schemes import Scheme, SchemeName, scheme
 
@@ -68,6 +68,10 @@ class Variance(Ensemble):
     cotangent: Cotangent = param(
         "loss", "scalar whose gradient is taken: least squares, an independent direction for each example, or the sum"
     )
+    engine: Engine = param(
+        "explicit", "explicit multiplies by real matrices; law samples the products' statistics, not a network"
+    )
+    rows: int = param(201, "most blocks to list, evenly spaced; the computation leaves none out", ge=2, le=100_001)
 
     axes = ("block",)
     plot = Plot(x="block", log_y=True)
@@ -76,6 +80,7 @@ class Variance(Ensemble):
         "variance --depth 50",
         "variance --scheme plain,residual,rescaled --depth 20",
         "variance --scheme batchnorm --plot batchnorm.svg",
+        "variance --depth 1000000 --draws 4 --batch 1 --engine law",
     )
 
     @model_validator(mode="after")
@@ -86,6 +91,12 @@ class Variance(Ensemble):
             raise ValueError(f"--alpha {self.alpha}: must be 0 or at least {SMALLEST_ALPHA}, for float32 to hold it.")
         if self.scheme == "plain" and self.alpha == 0:
             raise ValueError("--alpha 0: a plain network has no skip connection, nothing would be left of the signal.")
+        return self
+
+    @model_validator(mode="after")
+    def _law_serves_these_weights(self) -> Self:
+        if self.engine == "law":
+            check_law(self.init, self.batch, self.width)
         return self
 
     @property
@@ -100,6 +111,16 @@ class Variance(Ensemble):
 
         init = Initialisation(self.init)
         return Stack(self.depth, self.width, self.batch, self.scales, self.order, init, self.activation, self.cotangent)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Blocks that are listed."""
+        return evenly_spaced(self.depth, self.rows)
+
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        """Blocks that are looked at: those listed, and before each the one that it is judged against."""
+        return tuple(sorted({*self.blocks, *(block - 1 for block in self.blocks[1:])}))
 
     def quantities_here(self) -> tuple[Quantity, ...]:
         """With batch normalisation the signal grows by addition, and is judged so."""
@@ -159,27 +180,29 @@ class Variance(Ensemble):
         from resexp.core.statistics import Samples
         from resexp.signal.ensemble import propagate
 
-        p = propagate(lab, self.stack, self.draws)
-        for k in range(self.depth + 1):
-            second_moment = Samples(p.second_moment[k], 2 * p.exponent[k])
-            yield Row({"block": k}, "activation_second_moment", second_moment)
+        p = propagate(lab, self.stack, self.draws, self.recorded, self.engine)
+        for block in self.blocks:
+            k, place = p.row(block), {"block": block}
+            yield Row(place, "activation_second_moment", Samples(p.second_moment[k], 2 * p.exponent[k]))
             if self.batch > 1:
-                yield Row({"block": k}, "activation_batch_variance", Samples(p.batch_variance[k], 2 * p.exponent[k]))
+                yield Row(place, "activation_batch_variance", Samples(p.batch_variance[k], 2 * p.exponent[k]))
             mean = Samples(p.activation_mean[k], p.exponent[k])
-            yield Row({"block": k}, "activation_mean", mean, statistic=self._mean_statistic(p, k))
+            yield Row(place, "activation_mean", mean, statistic=self._mean_statistic(p, k))
             gradient = Samples.from_ratio(
                 p.gradient[k], p.gradient[-1], 2 * (p.gradient_exponent[k] - p.gradient_exponent[-1])
             )
-            yield Row({"block": k}, "gradient_second_moment", gradient)
-        for k, expected in enumerate(p.expected_second_moment):
-            with np.errstate(invalid="ignore"):
-                ratio = p.second_moment[k + 1] * np.exp2(2.0 * (p.exponent[k + 1] - p.exponent[k])) / expected
-            yield Row({"block": k + 1}, "conditional_second_moment", Samples.of(ratio), statistic=ratio)
+            yield Row(place, "gradient_second_moment", gradient)
+            if block > 0 and self.order != "linear-relu":
+                with np.errstate(invalid="ignore"):
+                    growth = p.second_moment[k] * np.exp2(2.0 * (p.exponent[k] - p.exponent[k - 1]))
+                    ratio = growth / p.expected_second_moment[k - 1]
+                yield Row(place, "conditional_second_moment", Samples.of(ratio), statistic=ratio)
 
     def _mean_statistic(self, p: "Pass", k: int) -> "Array":
-        """The mean of what block k added over its root mean square given the block's input, (draws,).
+        """The mean of what a block added over its root mean square given the block's input, (draws,).
 
-        Of h itself, over its root mean square, at block 0 and where the branch does not end in its weights.
+        k: row of the Pass. Of h itself, over its root mean square, at block 0 and where the branch does not end in its
+        weights.
         """
         import numpy as np
 
@@ -204,7 +227,8 @@ class Variance(Ensemble):
 
         second_moment = measured["activation_second_moment"]
         if self.scales.batchnorm:
-            growth = summarise_growth(second_moment.log_increments().mean(axis=1))
+            log = second_moment.rows[-1].samples.log - second_moment.rows[0].samples.log
+            growth = summarise_growth(log / self.depth)
             yield "activation_growth_per_block", growth, _theory(self).growth_per_block_limit, "limit"
         for dtype, largest in LARGEST_LOG2.items():
             blocks = self._first_block_beyond(second_moment, largest)
@@ -241,13 +265,14 @@ class Variance(Ensemble):
         if not np.isfinite(log2).all():
             return None
         beyond = log2 >= largest - ROUNDING
-        reached = np.asarray(beyond.argmax(axis=1), dtype=np.float64)
+        reached = self._interpolated(log2, beyond.argmax(axis=1), largest)
         if beyond.any(axis=1).all():
             return reached
         if self._overflow_limit(largest) is None or self.activation not in {"relu", "linear"}:
             return None
-        half, last = log2[:, self.depth // 2], log2[:, -1]
-        blocks = self.depth - self.depth // 2
+        middle = len(self.blocks) // 2
+        half, last = log2[:, middle], log2[:, -1]
+        blocks = self.depth - self.blocks[middle]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             if self.scales.batchnorm:
                 more = np.exp2(min(largest, 1023.0)) / ((np.exp2(last) - np.exp2(half)) / blocks)
@@ -257,17 +282,28 @@ class Variance(Ensemble):
         usable = bool(np.isfinite(carried_on).all() and carried_on.min() >= 0 and carried_on.max() < MOST_BLOCKS)
         return np.asarray(carried_on, dtype=np.float64) if usable else None
 
+    def _interpolated(self, log2: "Array", row: "Array", largest: float) -> "Array":
+        """First block beyond `largest`, (draws,), on a straight line between listed blocks where rows are thinned."""
+        import numpy as np
+
+        blocks, networks, before = np.array(self.blocks, dtype=np.float64), np.arange(len(log2)), np.maximum(row - 1, 0)
+        high, low = log2[networks, row], log2[networks, before]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(row > before, (largest - low) / (high - low), 0.0)
+        found = blocks[before] + np.ceil((blocks[row] - blocks[before]) * np.clip(share, 0.0, 1.0) - ROUNDING)
+        return np.asarray(np.where(row == 0, blocks[0], found))
+
     def estimate_memory(self, lab: Lab) -> int:
         """Bytes of the engine's plan: it chooses what to keep and what to draw again."""
-        from resexp.signal.ensemble import plan
+        from resexp.signal.plan import plan
 
-        return plan(lab, self.stack, self.draws).memory
+        return plan(lab, self.stack, self.draws, len(self.recorded), self.engine).memory
 
     def estimate_seconds(self, lab: Lab) -> float:
         """Seconds, from a few blocks of one tile of networks run here."""
         from resexp.signal.ensemble import estimate_seconds
 
-        return estimate_seconds(lab, self.stack, self.draws)
+        return estimate_seconds(lab, self.stack, self.draws, len(self.recorded), self.engine)
 
 
 @lru_cache(maxsize=32)
@@ -277,6 +313,7 @@ def _theory(experiment: Variance) -> "StackTheory":
     scales, init = experiment.scales, Initialisation(experiment.init)
     return StackTheory(
         depth=experiment.depth,
+        blocks=experiment.blocks,
         width=experiment.width,
         batch=experiment.batch,
         skip=scales.skip,

@@ -40,9 +40,11 @@ def _spread(places: list[Value], count: int) -> list[Value]:
 def series(result: Result, plot: Plot) -> tuple[str, list[tuple[float, float]], list[tuple[float, float]]]:
     """Label, measured points and theory points of the chart; y is the base-10 logarithm on a logarithmic axis."""
     first = result.rows[0].get("quantity") if result.rows else None
-    rows = [row for row in result.rows if row.get("quantity") == first]
+    rows = [row for row in result.rows if row.get("quantity") == f"log2_{first}"]  # there if float64 cannot hold it
+    first = f"log2_{first}" if rows else first
+    rows = rows or [row for row in result.rows if row.get("quantity") == first]
     label = str(first or plot.y).replace("_", " ")
-    logarithmic = plot.log_y and all(isinstance(v := row.get(plot.y), int | float) and v > 0 for row in rows)
+    logarithmic = plot.log_y and not label.startswith("log2") and all(isinstance(v := row.get(plot.y), int | float) and v > 0 for row in rows)
 
     def points(column: str) -> list[tuple[float, float]]:
         found = []

@@ -5,6 +5,7 @@ into numpy would cost as much as the products.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +25,15 @@ ROOM = 36.0  # binary orders a float32 signal may go beyond that before the next
 
 @dataclass(frozen=True)
 class Pass:
-    """Forward and backward numbers of some networks. Arrays are (depth + 1, networks) unless said otherwise.
+    """Forward and backward numbers of some networks at the recorded blocks. Arrays are (rows, networks).
 
-    Squares carry an exponent: their value is `x * 2**(2 * exponent)`, that of activation_mean `x * 2**exponent`.
-    expected_second_moment: (depth, networks) what the next block's second moment is in expectation over its own
-    weights, over the exponent of block k (no rows unless the branch ends in a linear layer).
+    blocks: (rows,) which they are. Squares carry an exponent: their value is `x * 2**(2 * exponent)`, that of
+    activation_mean `x * 2**exponent`.
+    expected_second_moment: what the next block's second moment is in expectation over its own weights, over the
+    exponent of this block; nan at the last block, and everywhere unless the branch ends in its weights.
     """
 
+    blocks: NDArray[np.int64]
     exponent: Integers
     second_moment: Floats
     batch_variance: Floats
@@ -39,24 +42,31 @@ class Pass:
     gradient_exponent: Integers
     gradient: Floats
 
+    def row(self, block: int) -> int:
+        """Row of a recorded block."""
+        found = int(np.searchsorted(self.blocks, block))
+        if found == len(self.blocks) or self.blocks[found] != block:
+            raise KeyError(f"block {block} was not recorded")
+        return found
+
 
 class Trail:
-    """Norms of one signal, block after block, and the powers of two it was brought back into range by."""
+    """Norms of one signal at the recorded blocks, and the powers of two it was brought back into range by."""
 
-    def __init__(self, stack: Stack, networks: int, *, rescales: bool) -> None:
+    def __init__(self, stack: Stack, networks: int, rows: Sequence[int], *, rescales: bool) -> None:
         self._size = stack.batch * stack.width
+        self._rows = frozenset(rows)
         self._every = rescaling_period(stack) if rescales else 0
         self._norms: list[Tensor] = []
-        self.exponents = [np.zeros(networks, dtype=np.int64)]
+        self._exponents: list[Integers] = []
+        self.exponent: Integers = np.zeros(networks, dtype=np.int64)
 
-    def see(self, x: Tensor) -> None:
-        """Note the norm of each network's x (networks, batch, width); rescale x in place where it ran away."""
-        norm = self.norm(x)
-        exponent = self.exponents[-1]
-        if self._every and len(self._norms) % self._every == 0:
-            norm, exponent = self._rescale(x, norm, exponent)
-        self._norms.append(norm)
-        self.exponents.append(exponent)
+    def see(self, x: Tensor, step: int, block: int) -> None:
+        """Rescale x (networks, batch, width) in place where it ran away; note its norm if the block is recorded."""
+        norm = self.rescale(x, step)
+        if block in self._rows:
+            self._norms.append(self.norm(x) if norm is None else norm)
+            self._exponents.append(self.exponent)
 
     def norm(self, x: Tensor) -> Tensor:
         """Norm of each network's x, (networks,)."""
@@ -64,24 +74,32 @@ class Trail:
         norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2), dtype=None if self._every else torch.float64)
         return norm
 
-    def _rescale(self, x: Tensor, norm: Tensor, exponent: Integers) -> tuple[Tensor, Integers]:
-        """Divide networks that ran away by powers of two: exact, so the digits are those without rescaling."""
+    def rescale(self, x: Tensor, step: int) -> Tensor | None:
+        """Divide networks that ran away by powers of two: exact, so the digits are those without rescaling.
+
+        Looks every few steps; returns the norms where it looked.
+        """
+        if not self._every or step % self._every:
+            return None
+        norm = self.norm(x)
         root_mean_square = norm.double().cpu().numpy() / math.sqrt(self._size)
-        if root_mean_square.min() > 1 / RESCALE_BEYOND and root_mean_square.max() < RESCALE_BEYOND:
-            return norm, exponent
-        usable = np.isfinite(root_mean_square) & (root_mean_square > 0)
-        shift = np.where(usable, np.round(np.log2(np.where(usable, root_mean_square, 1.0))), 0.0)
+        away = (root_mean_square <= 1 / RESCALE_BEYOND) | (root_mean_square >= RESCALE_BEYOND)
+        away &= np.isfinite(root_mean_square) & (root_mean_square > 0)
+        if not away.any():
+            return norm
+        shift = np.where(away, np.round(np.log2(np.where(away, root_mean_square, 1.0))), 0.0)
         factor = torch.from_numpy(np.exp2(-shift)).to(x)
         x.mul_(factor[:, None, None])
-        return norm * factor, exponent + shift.astype(np.int64)
+        self.exponent = self.exponent + shift.astype(np.int64)
+        return norm * factor
 
     def squares(self) -> Floats:
-        """Mean squares over batch and width, (blocks seen, networks), each over its exponent."""
+        """Mean squares over batch and width, (rows, networks), each over its exponent."""
         return np.square(as_numbers(self._norms)) / self._size
 
     def exponent_rows(self) -> Integers:
-        """Exponents that go with the squares, (blocks seen, networks)."""
-        return np.stack(self.exponents[1:])
+        """Exponents that go with the squares, (rows, networks)."""
+        return np.stack(self._exponents)
 
 
 def rescaling_period(stack: Stack) -> int:
@@ -91,18 +109,21 @@ def rescaling_period(stack: Stack) -> int:
 
 
 class Observer:
-    """Collects the forward numbers of one pass, block by block."""
+    """Collects the forward numbers of one pass at the recorded blocks."""
 
-    def __init__(self, networks: int, stack: Stack, scratch: Scratch) -> None:
-        self._stack, self._scratch = stack, scratch
-        self.trail = Trail(stack, networks, rescales=stack.is_homogeneous)
+    def __init__(self, networks: int, stack: Stack, scratch: Scratch, rows: Sequence[int]) -> None:
+        self._stack, self._scratch, self._blocks = stack, scratch, tuple(rows)
+        self._rows = frozenset(rows)
+        self.trail = Trail(stack, networks, rows, rescales=stack.is_homogeneous)
         self._sums: list[Tensor] = []
         self._deviations: list[Tensor] = []
         self._branch_inputs: list[Tensor] = []
 
-    def see(self, h: Tensor) -> None:
+    def see(self, h: Tensor, block: int) -> None:
         """Note second moment, batch variance and mean of h; rescale h in place where it runs out of range."""
-        self.trail.see(h)
+        self.trail.see(h, block, block)
+        if block not in self._rows:
+            return
         if self._stack.batch == 1:
             self._sums.append(h.sum((1, 2)))
             return
@@ -111,9 +132,10 @@ class Observer:
         self._deviations.append(self.trail.norm(centred))
         self._sums.append(over_batch.sum((1, 2)))
 
-    def see_branch_input(self, x: Tensor) -> None:
-        """Note the norm of what goes into the last weights of a branch."""
-        self._branch_inputs.append(self.trail.norm(x))
+    def see_branch_input(self, x: Tensor, block: int) -> None:
+        """Note the norm of what goes into the last weights of the branch behind a block."""
+        if block in self._rows:
+            self._branch_inputs.append(self.trail.norm(x))
 
     def result(self, gradient: Trail) -> Pass:
         """All numbers of the pass; `gradient` was seen from the last block to the first."""
@@ -121,6 +143,7 @@ class Observer:
         size = self._stack.batch * self._stack.width
         deviations = as_numbers(self._deviations) if self._deviations else np.zeros_like(squares)
         return Pass(
+            np.array(self._blocks),
             self.trail.exponent_rows(),
             squares,
             np.square(deviations) / size,
@@ -132,13 +155,14 @@ class Observer:
 
     def _expected(self, squares: Floats, size: int) -> Floats:
         """skip^2 q + branch^2 gain mean(x^2), x the input of the branch's last weights: exact at any width."""
-        if not self._branch_inputs:
-            return np.empty((0, squares.shape[1]))
-        scheme = self._stack.scheme
-        branch = scheme.branch**2 * self._stack.init.gain()
-        return scheme.skip**2 * squares[:-1] + branch * np.square(as_numbers(self._branch_inputs)) / size
+        expected = np.full_like(squares, np.nan)
+        if self._branch_inputs:
+            scheme, inputs = self._stack.scheme, np.square(as_numbers(self._branch_inputs)) / size
+            branch = scheme.branch**2 * self._stack.init.gain()
+            expected[: len(inputs)] = scheme.skip**2 * squares[: len(inputs)] + branch * inputs
+        return expected
 
 
 def as_numbers(norms: list[Tensor]) -> Floats:
-    """Stack small tensors (networks,) into one array (blocks, networks)."""
+    """Stack small tensors (networks,) into one array (rows, networks)."""
     return torch.stack(norms).double().cpu().numpy()

@@ -1,7 +1,7 @@
-"""Forward and backward pass of one tile of networks through a stack."""
+"""Forward and backward pass of some networks of an ensemble through a stack."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,104 +9,185 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resexp.core.lab import Lab
-from resexp.signal.layers import BatchNorm, Layer, Multiply, Scratch, activation
+from resexp.signal.layers import BatchNorm, Layer, PackedRelu, Scratch, activation
 from resexp.signal.observer import Observer, Pass, Trail
+from resexp.signal.plan import Plan, stretch
+from resexp.signal.products import LawOfProduct, LawOfProductOfOne, Multiply, Product
 from resexp.signal.stack import Stack
-from resexp.signal.weights import NormalSource
+from resexp.signal.weights import NormalBlocks, NormalSource
+
+ADVANCE = 64  # blocks between two calls of `advance`
 
 
 class Propagator:
-    """Runs tiles of networks, one after another, in memory that is allocated once.
+    """Runs groups of networks, one after another, in memory that is allocated once.
 
-    group: networks at once, a divisor of stack.tile; keep_weights: hold the matrices from the forward to the
-    backward pass, otherwise they are drawn a second time from their keys (always so where group < stack.tile).
+    rows: blocks to record, in increasing order;
+    advance: called with a number of blocks done; what it raises ends the run.
     """
 
-    def __init__(self, lab: Lab, stack: Stack, group: int, keep_weights: bool) -> None:
-        self.lab, self.stack, self.group = lab, stack, group
-        self.keep_weights = keep_weights and group == stack.tile
+    def __init__(
+        self, lab: Lab, stack: Stack, plan: Plan, rows: Sequence[int], advance: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self.lab, self.stack, self.plan, self.rows = lab, stack, plan, rows
+        self._advance = advance
         self._source = NormalSource(lab)
-        self._h = self._empty(group, stack.batch, stack.width)
+        self._h = self._empty(plan.networks, stack.batch, stack.width)
         self._scratch = Scratch(self._h)
-        self._matrices = self._empty(stack.tile, stack.width, stack.width)
-        self._tile, self._members = 0, slice(0, group)
-        self._blocks = [self._branch(block) for block in range(stack.depth)]
+        if plan.engine == "explicit":
+            self._matrices = self._empty(stack.tile, stack.width, stack.width)
+        self._tiles, self._members, self._block = range(plan.tiles), slice(0, plan.group), 0
+        segment = 1 if plan.packed and not plan.keep_weights else min(plan.segment, stack.depth)
+        relus = [PackedRelu(self._h, stack.depth) for kind in stack.layers() if kind == "activate" and plan.packed]
+        self._normals: list[NormalBlocks] = []
+        if plan.engine == "law":
+            for matrix in range(stack.matrices):
+                self._normals.append(self._normal_blocks("weights along the signal", min(segment, stack.depth), matrix))
+                self._normals.append(self._normal_blocks("weights across the signal", 1, matrix))
+        self._branches = [self._branch(relus) for _ in range(segment)]
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.lab.torch_dtype, device=self.lab.torch_device)
 
-    def _branch(self, block: int) -> list[Layer]:
+    def _normal_blocks(self, purpose: str, blocks: int, matrix: int) -> NormalBlocks:
+        stack, plan = self.stack, self.plan
+        shape = (plan.tiles, plan.tile, stack.batch, stack.width)
+        return NormalBlocks(self._source, self._empty, shape, stretch(stack), blocks, purpose, matrix)
+
+    def _branch(self, relus: list[PackedRelu]) -> list[Layer]:
+        """Layers of a branch, with the memory of one block (packed ReLUs: of all blocks)."""
         layers: list[Layer] = []
-        matrix = 0
+        matrix = relu = 0
         for kind in self.stack.layers():
             if kind == "norm":
                 layers.append(BatchNorm(self._h, self._scratch))
-            elif kind == "activate":
-                layers.append(activation(self.stack.activation, self._h))
-            else:
-                layers.append(Multiply(self._weights(block, matrix), self._scratch))
+            elif kind == "multiply":
+                layers.append(self._product(matrix, changes_later=not layers))
                 matrix += 1
+            elif relus and self.stack.activation == "relu":
+                layers.append(relus[relu])
+                relu += 1
+            else:
+                layers.append(activation(self.stack.activation, self._h))
         return layers
 
-    def _weights(self, block: int, matrix: int) -> Callable[[], Tensor]:
-        """What returns the weights of one layer for the tile at hand, (group, width, width)."""
+    def _product(self, matrix: int, *, changes_later: bool) -> Product:
+        """The product with a block's weights. changes_later: its input is h itself, which is updated in place."""
         stack = self.stack
-        scale = stack.scheme.inner if matrix < stack.matrices - 1 else 1.0
-        out = torch.empty_like(self._matrices) if self.keep_weights else self._matrices
-        drawn_for = -1
+        if self.plan.engine == "explicit":
+            return Multiply(self._weights(matrix), self._scratch)
+        along, across = self._normals[2 * matrix : 2 * matrix + 2]
+        kind = LawOfProductOfOne if stack.batch == 1 else LawOfProduct
+        return kind(
+            self._scale(matrix) * math.sqrt(stack.init.variance(stack.width, stack.width)),
+            lambda: along.at(self._tiles, self._block),
+            lambda: across.at(self._tiles, self._block),
+            self._scratch,
+            keep=changes_later,
+        )
+
+    def _scale(self, matrix: int) -> float:
+        return self.stack.scheme.inner if matrix < self.stack.matrices - 1 else 1.0
+
+    def _weights(self, matrix: int) -> Callable[[], Tensor]:
+        """What returns the weights of one layer for the networks and block at hand, (group, width, width)."""
+        keep = self.plan.keep_weights
+        out = torch.empty_like(self._matrices) if keep else self._matrices
+        drawn_for = (-1, -1)
 
         def weights() -> Tensor:
             nonlocal drawn_for
-            if drawn_for != self._tile or not self.keep_weights:
-                self._source.fill_matrices(out, stack.init, scale, "weights", self._tile, block, matrix)
-                drawn_for = self._tile
+            place = (self._tiles[0], self._block)
+            if drawn_for != place or not keep:
+                self._source.fill_matrices(out, self.stack.init, self._scale(matrix), "weights", *place, matrix)
+                drawn_for = place
             return out[self._members]
 
         return weights
 
     def _normal(self, std: float, purpose: str, *shape: int) -> Tensor:
-        return self._source.draw((self.stack.tile, *shape), std, purpose, self._tile)[self._members]
+        whole = [self._source.draw((self.plan.tile, *shape), std, purpose, tile) for tile in self._tiles]
+        return (whole[0] if len(whole) == 1 else torch.cat(whole))[self._members if len(whole) == 1 else slice(None)]
 
-    def run(self, tile: int, members: slice) -> Pass:
-        """Propagate these networks of the tile forward and backward."""
-        self._tile, self._members = tile, members
-        observer = Observer(self.group, self.stack, self._scratch)
-        h = self._first_layer()
-        observer.see(h)
-        for branch in self._blocks:
-            self._forward(h, branch, observer)
-            observer.see(h)
-        g = self._cotangent(h, observer.trail.exponents[-1])
-        gradient = Trail(self.stack, self.group, rescales=True)  # backpropagation is linear in the gradient
-        gradient.see(g)
-        for branch in reversed(self._blocks):
-            g = self._backward(g, branch)
-            gradient.see(g)
+    def run(self, tiles: range, members: slice) -> Pass:
+        """Propagate these networks forward and backward. members: of the one tile, where it is divided."""
+        self._tiles, self._members = tiles, members
+        observer = Observer(self.plan.networks, self.stack, self._scratch, self.rows)
+        checkpoints = self._forward(self._first_layer(), observer)
+        g = self._cotangent(self._h, observer.trail.exponent)
+        gradient = Trail(self.stack, self.plan.networks, self.rows, rescales=True)  # it is linear in the gradient
+        self._backward(g, gradient, observer, checkpoints)
         return observer.result(gradient)
 
+    def _forward(self, h: Tensor, observer: Observer) -> list[Tensor]:
+        """Send h through all blocks; returns copies of h at the start of each segment that will run again."""
+        depth, segment = self.stack.depth, len(self._branches)
+        again = segment < depth and not self.plan.packed
+        checkpoints = []
+        observer.see(h, 0)
+        for block in range(depth):
+            if again and block % segment == 0:
+                checkpoints.append(h.clone())
+            self._step(h, block, observer)
+            observer.see(h, block + 1)
+            self._tick(block + 1)
+        return checkpoints
+
+    def _backward(self, g: Tensor, gradient: Trail, observer: Observer, checkpoints: list[Tensor]) -> None:
+        """Take the gradient from the last block to the first, where segments were not kept after running them again."""
+        depth, segment = self.stack.depth, len(self._branches)
+        gradient.see(g, 0, depth)
+        for block in range(depth - 1, -1, -1):
+            if checkpoints and (block + 1) % segment == 0 and block + 1 < depth:
+                self._run_again(checkpoints[block // segment], block + 1 - segment, observer)
+            g = self._step_back(g, block)
+            gradient.see(g, depth - block, block)
+            self._tick(block)
+
+    def _run_again(self, h: Tensor, first: int, observer: Observer) -> None:
+        """The segment that starts with block `first`, so that its layers know what the backward pass needs."""
+        for block in range(first, first + len(self._branches)):
+            self._step(h, block, None)
+            observer.trail.rescale(h, block + 1)
+            self._tick(block + 1)
+
+    def _tick(self, block: int) -> None:
+        if block % ADVANCE == 0:
+            self._advance(ADVANCE)
+
     def _first_layer(self) -> Tensor:
-        inputs = self._normal(1.0, "inputs", self.stack.batch, self.stack.width)
-        self._source.fill_matrices(self._matrices, self.stack.init, 1.0, "first layer", self._tile)
+        stack = self.stack
+        inputs = self._normal(1.0, "inputs", stack.batch, stack.width)
+        if self.plan.engine == "law":
+            std = math.sqrt(stack.init.variance(stack.width, stack.width))
+            normals = self._normal(1.0, "first layer", stack.batch, stack.width)
+            kind = LawOfProductOfOne if stack.batch == 1 else LawOfProduct
+            product = kind(std, lambda: normals, lambda: normals, self._scratch, keep=False)
+            return self._h.copy_(product.forward(inputs))
+        self._source.fill_matrices(self._matrices, stack.init, 1.0, "first layer", self._tiles[0])
         return torch.bmm(inputs, self._matrices[self._members], out=self._h)
 
-    def _forward(self, h: Tensor, branch: list[Layer], observer: Observer) -> None:
+    def _step(self, h: Tensor, block: int, observer: Observer | None) -> None:
         """H <- skip h + branch f(h); a last product and the sum are one operation."""
-        scheme = self.stack.scheme
+        self._block, scheme = block, self.stack.scheme
+        branch = self._branches[block % len(self._branches)]
         x = h
         for layer in branch[:-1]:
             x = layer.forward(x)
         last = branch[-1]
-        if isinstance(last, Multiply):
-            observer.see_branch_input(x)
-            h.baddbmm_(x, last.weights(), beta=scheme.skip, alpha=scheme.branch)
+        if isinstance(last, Multiply | LawOfProduct):
+            if observer is not None:
+                observer.see_branch_input(x, block)
+            last.add_to(h, x, scheme.skip, scheme.branch)
         else:
             x = last.forward(x)
             h.mul_(scheme.skip).add_(x, alpha=scheme.branch)
 
-    def _backward(self, g: Tensor, branch: list[Layer]) -> Tensor:
+    def _step_back(self, g: Tensor, block: int) -> Tensor:
         """G <- skip g + branch (df/dh)^T g."""
-        scheme = self.stack.scheme
-        through = g if isinstance(branch[-1], Multiply) else self._scratch.beside(g).copy_(g)
+        self._block, scheme = block, self.stack.scheme
+        branch = self._branches[block % len(self._branches)]
+        through = g if isinstance(branch[-1], Multiply | LawOfProduct) else self._scratch.beside(g).copy_(g)
         for layer in reversed(branch):
             through = layer.backward(through)
         if scheme.skip != 1.0:
@@ -114,19 +195,19 @@ class Propagator:
         return g.add_(through, alpha=scheme.branch)
 
     def _cotangent(self, h: Tensor, exponent: NDArray[np.int64]) -> Tensor:
-        """Gradient at the last block, up to a scale of each network, (group, batch, width)."""
+        """Gradient at the last block, up to a scale of each network, (networks, batch, width)."""
         stack = self.stack
         if stack.cotangent == "independent":
             return self._normal(1.0, "cotangent", stack.batch, stack.width)
         std = math.sqrt(stack.init.variance(stack.width, 1))
-        readout = self._normal(std, "read-out", stack.width, 1)  # (group, width, 1)
+        readout = self._normal(std, "read-out", stack.width, 1)  # (networks, width, 1)
         if stack.cotangent == "sum":
             return readout.mT.repeat(1, stack.batch, 1)
         targets = self._normal(1.0, "targets", stack.batch, 1)
         # h is 2**-exponent times the true activations. The residual's own scale does not matter: the larger of output
         # and target keeps its size, and neither leaves float32.
         output = torch.bmm(h, readout) * _power_of_two(np.minimum(exponent, 0), h)
-        residual = output - targets * _power_of_two(-np.maximum(exponent, 0), h)  # (group, batch, 1)
+        residual = output - targets * _power_of_two(-np.maximum(exponent, 0), h)  # (networks, batch, 1)
         return residual @ readout.mT
 
 

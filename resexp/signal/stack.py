@@ -56,3 +56,8 @@ class Stack:
     def is_homogeneous(self) -> bool:
         """Whether scaling the signal scales the output, so that it may be brought back into range on the way."""
         return self.activation in {"relu", "linear"} and "norm" not in self.layers()
+
+    @property
+    def signs_suffice(self) -> bool:
+        """Whether the backward pass needs no more of the signal than which units were on."""
+        return self.is_homogeneous

@@ -7,6 +7,7 @@ that float32 and float64 runs see the same networks.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class NormalSource:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._cosine = torch.empty(0)
+        self._radius = self._angle = self._cosine = torch.empty(0)
         self._whole = torch.empty(0)
 
     def draw(self, shape: tuple[int, ...], std: float, purpose: str, *position: int) -> Tensor:
@@ -43,28 +44,41 @@ class NormalSource:
             single = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
             return out.copy_(single.normal_(0.0, std, generator=generator))
         half = (out.numel() + 1) // 2
-        if self._cosine.numel() != half:
-            self._cosine, self._whole = torch.empty(half), torch.empty(0)
-        direct = out.dtype == torch.float32 and out.numel() == 2 * half
-        if not direct and self._whole.numel() != 2 * half:
+        if out.dtype == torch.float32 and out.numel() == 2 * half:
+            flat = out.view(-1)
+            self._box_muller(std, flat[:half], flat[half:], purpose, *position)
+            return out
+        if self._whole.numel() != 2 * half:
             self._whole = torch.empty(2 * half)
-        flat = out.view(-1) if direct else self._whole
-        bits = torch.from_numpy(self._lab.bit_stream(purpose, *position).random_raw(half).view("int32"))
-        self._box_muller(bits, std, flat[:half], flat[half:])
-        return out if direct else out.copy_(flat[: out.numel()].view(out.shape))
+        self._box_muller(std, self._whole[:half], self._whole[half:], purpose, *position)
+        return out.copy_(self._whole[: out.numel()].view(out.shape))
 
-    def _box_muller(self, bits: Tensor, std: float, first: Tensor, second: Tensor) -> None:
+    def fill_halves(self, first: Tensor, second: Tensor, std: float, purpose: str, *position: int) -> None:
+        """Fill two float32 tensors of the same shape, not necessarily contiguous: on the CPU as `fill` fills both."""
+        if first.device.type == "cpu":
+            self._box_muller(std, first, second, purpose, *position)
+            return
+        both = torch.empty((2, *first.shape), device=first.device)
+        self.fill(both, std, purpose, *position)
+        first.copy_(both[0])
+        second.copy_(both[1])
+
+    def _box_muller(self, std: float, first: Tensor, second: Tensor, purpose: str, *position: int) -> None:
         """first, second <- std sqrt(-2 log u) (cos, sin)(a), u = |v| of a signed uniform v, a uniform on (-pi, pi).
 
         |v| keeps 31 bits near zero, where a float shifted to (0, 1) would keep 24, and is kept from zero itself by
         2^-32: the tails reach 6.7 standard deviations.
         """
         half = first.numel()
-        first.copy_(bits[:half]).abs_().mul_(_UNIT).clamp_min_(_UNIT / 2).log_().mul_(-2 * std * std).sqrt_()
-        second.copy_(bits[half:]).mul_(math.pi * _UNIT)
-        torch.cos(second, out=self._cosine)
-        second.sin_().mul_(first)
-        first.mul_(self._cosine)
+        if self._radius.numel() != half:
+            self._radius, self._angle, self._cosine = torch.empty(3, half)
+        bits = torch.from_numpy(self._lab.bit_stream(purpose, *position).random_raw(half).view("int32"))
+        radius, angle = self._radius, self._angle
+        radius.copy_(bits[:half]).abs_().mul_(_UNIT).clamp_min_(_UNIT / 2).log_().mul_(-2 * std * std).sqrt_()
+        angle.copy_(bits[half:]).mul_(math.pi * _UNIT)
+        torch.cos(angle, out=self._cosine)
+        torch.mul(radius.view(first.shape), self._cosine.view(first.shape), out=first)
+        torch.mul(radius.view(first.shape), angle.sin_().view(first.shape), out=second)
 
     def fill_matrices(self, out: Tensor, init: Initialisation, scale: float, purpose: str, *position: int) -> Tensor:
         """Fill `out` (networks, width, width) with one square weight matrix a network, inputs along dim 1."""
@@ -76,3 +90,46 @@ class NormalSource:
         # Without these signs QR is not uniform over rotations (Mezzadri 2007).
         signs = r.diagonal(dim1=1, dim2=2).sign().unsqueeze(1)
         return torch.mul(q, signs * (std * math.sqrt(width)), out=out)
+
+
+class NormalBlocks:
+    """Standard normals of many blocks, drawn a stretch of blocks at a time: to seed a stream for each costs more.
+
+    shape: (tiles, tile, ...) of one block; blocks: how many to hold at a time, of consecutive ones.
+    """
+
+    def __init__(
+        self,
+        source: NormalSource,
+        empty: Callable[..., Tensor],
+        shape: tuple[int, ...],
+        stretch: int,
+        blocks: int,
+        purpose: str,
+        matrix: int,
+    ) -> None:
+        self._source, self._stretch, self._purpose, self._matrix = source, stretch, purpose, matrix
+        self._slots = -(-blocks // stretch)
+        self._normals = empty(self._slots, stretch, *shape)
+        self._networks = (shape[0] * shape[1], *shape[2:])
+        self._holds = [(range(0), -1)] * self._slots
+
+    def at(self, tiles: range, block: int) -> Tensor:
+        """Normals of a block, (networks, ...)."""
+        number, within = divmod(block, self._stretch)
+        slot = number % self._slots
+        if self._holds[slot] != (tiles, number):
+            self._draw(self._normals[slot], tiles, number)
+            self._holds[slot] = (tiles, number)
+        return self._normals[slot, within].view(self._networks)
+
+    def _draw(self, out: Tensor, tiles: range, number: int) -> None:
+        """Out: (stretch, tiles, tile, ...)."""
+        half = self._stretch // 2
+        for position, tile in enumerate(tiles):
+            key = (self._purpose, tile, number, self._matrix)
+            mine = out[:, position]
+            if out.dtype == torch.float32 and 2 * half == self._stretch:
+                self._source.fill_halves(mine[:half], mine[half:], 1.0, *key)
+            else:
+                mine.copy_(self._source.draw(tuple(mine.shape), 1.0, *key))

@@ -22,6 +22,7 @@ Sources: Prince 2023, figure 11.6 c; Yang et al. 2019; De and Smith 2020; derive
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,23 +65,37 @@ def mean_slope(branch: float, gain: float) -> float:
 
 
 def gradient(
-    batch_variance: Array, common: Array, *, batch: int, branch: float, gain: float, two_layer: bool, inner: float
+    batch_variance: Array,
+    common: Array,
+    *,
+    batch: int,
+    branch: float,
+    gain: float,
+    two_layer: bool,
+    inner: float,
+    blocks: Sequence[int] | None = None,
 ) -> Array:
-    """Squared gradient at block 0..K relative to the last block, (K + 1, len(common)).
+    """Squared gradient at some blocks relative to the last, (rows, len(common)).
 
-    batch_variance: (K + 1,); common: s / t at the last block, 1 for independent directions and B for a sum.
+    batch_variance: (K + 1,); common: s / t at the last block, 1 for independent directions and B for a sum;
+    blocks: increasing numbers of those to give, all if not given.
     """
     depth = len(batch_variance) - 1
-    trace = np.ones((depth + 1, len(common)))
-    for k in range(depth - 1, -1, -1):
-        through = _through_norm(trace[k + 1], common, batch_variance[k], batch, gain)
-        if two_layer:
-            # Order of the backward pass: the outer norm first, whose input is W1 relu(z), then the one that sees h.
-            hidden = inner**2 * gain / 2.0 * (1.0 - 1.0 / batch) * (1.0 - float(kappa1(-1.0 / (batch - 1))))
-            outer = inner**2 * _through_norm(trace[k + 1], common, hidden, batch, gain)
-            through = _through_norm(outer, np.zeros_like(outer), batch_variance[k], batch, gain)
-        trace[k] = trace[k + 1] + branch**2 * through
-    return trace
+    rows = list(range(depth + 1) if blocks is None else blocks)
+    trace, found = np.ones(len(common)), []
+    for k in range(depth, -1, -1):
+        if k < depth:
+            through = _through_norm(trace, common, batch_variance[k], batch, gain)
+            if two_layer:
+                # Order of the backward pass: the outer norm first, whose input is W1 relu(z), then the one that sees h.
+                hidden = inner**2 * gain / 2.0 * (1.0 - 1.0 / batch) * (1.0 - float(kappa1(-1.0 / (batch - 1))))
+                outer = inner**2 * _through_norm(trace, common, hidden, batch, gain)
+                through = _through_norm(outer, np.zeros_like(outer), batch_variance[k], batch, gain)
+            trace = trace + branch**2 * through
+        if rows and k == rows[-1]:
+            found.append(trace)
+            rows.pop()
+    return np.stack(found[::-1])
 
 
 def _through_norm(trace: Array, total: Array, variance: float, batch: int, gain: float) -> Array:

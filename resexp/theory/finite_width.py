@@ -24,6 +24,7 @@ Sources: derived here, checked against simulation in tests/theory; the plain cas
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,13 +34,14 @@ from resexp.theory.gaussian import kappa1, kappa2
 
 Array = NDArray[np.floating]
 
-MOST_TERMS = 4_000_000
+MOST_TERMS = 200_000_000
+CHUNK = 16_384  # blocks summed at a time, so that memory does not grow with depth
 SMALLEST_CORRELATION = 1e-7
 
 
 @dataclass(frozen=True)
 class Correction:
-    """Corrections to the infinite-width logarithms, blocks 0..K. mean: of log E[q]; typical: of E[log q]; (K + 1,)."""
+    """Corrections to the infinite-width logarithms at some blocks. mean: of log E[q]; typical: of E[log q]; (rows,)."""
 
     mean: Array
     typical: Array
@@ -51,24 +53,54 @@ def is_affordable(depth: int, branch_share: float) -> bool:
     return depth * _lags(depth, branch_share) <= MOST_TERMS
 
 
-def correction(*, width: int, batch: int, branch_share: float, correlation: Array, two_layer: bool) -> Correction:
+def correction(
+    *,
+    width: int,
+    batch: int,
+    branch_share: float,
+    correlation: Array,
+    two_layer: bool,
+    blocks: Sequence[int] | None = None,
+) -> Correction:
     """Corrections for q averaged over `batch` independent inputs.
 
-    correlation: (K + 1,) of two inputs at infinite width; branch_share: lambda.
+    correlation: (K + 1,) of two inputs at infinite width; branch_share: lambda;
+    blocks: increasing numbers of those to give corrections of, all if not given.
     """
     depth = len(correlation) - 1
+    rows = np.arange(depth + 1) if blocks is None else np.array(blocks)
     lags = _lags(depth, branch_share)
     fade = (1.0 - branch_share) ** (0.5 * np.arange(lags + 1))  # correlation of h with itself m blocks later
-    drift = np.zeros(depth + 1)
-    tail = np.cumsum(_sign_power(fade[1:]))
-    if depth > 1 and lags > 0:
-        drift[2:] = branch_share / width * tail[np.minimum(np.arange(depth - 1), len(tail) - 1)]
-    mean = np.cumsum(np.log1p(branch_share * drift))
-    single = _log_variance(np.ones(depth + 1), branch_share, fade, two_layer)
-    pair = _log_variance(correlation, branch_share, fade, two_layer)
+    mean = _drift(width, branch_share, fade, depth)[np.minimum(rows, lags + 2)]
+    settled = math.log1p(branch_share**2 / width * float(_sign_power(fade[1:]).sum()))
+    mean = mean + settled * np.maximum(rows - (lags + 2), 0)
+    single = _log_variance(np.ones(lags + 2), branch_share, fade, two_layer)
+    single = single[np.minimum(rows, lags + 1)] + (single[-1] - single[-2]) * np.maximum(rows - (lags + 1), 0)
+    pair = np.zeros(len(rows)) if batch == 1 else _log_variance_at(rows, correlation, branch_share, fade, two_layer)
     first = 4.0 / batch + 2.0 / width  # D Var(log q_0) over inputs and first weights
     variance = (first + single / batch + pair * (1.0 - 1.0 / batch)) / width
     return Correction(mean, mean - 0.5 * variance, variance)
+
+
+def _drift(width: int, share: float, fade: Array, depth: int) -> Array:
+    """Sum of log(1 + lambda T_k) up to block k, for k = 0 .. lags + 2, from where on T_k is the same."""
+    tail = np.concatenate([[0.0, 0.0], share / width * np.cumsum(_sign_power(fade[1:]))])
+    drift = np.concatenate([tail, tail[-1:]]) if depth > 1 else np.zeros(len(tail) + 1)
+    return np.cumsum(np.log1p(share * drift))
+
+
+def _log_variance_at(rows: NDArray[np.int64], c: Array, share: float, fade: Array, two_layer: bool) -> Array:
+    """D Cov(log q_k, log q'_k) at some blocks, summed a chunk of blocks at a time."""
+    before, total = len(fade) + 1, 0.0
+    found = np.empty(len(rows))
+    for start in range(0, len(c), CHUNK):
+        seen = max(0, start - before)
+        sums = _log_variance(c[seen : start + CHUNK], share, fade, two_layer)
+        sums = total + sums[start - seen :] - (sums[start - seen - 1] if start else 0.0)
+        inside = (rows >= start) & (rows < start + CHUNK)
+        found[inside] = sums[rows[inside] - start]
+        total = float(sums[-1])
+    return found
 
 
 def _log_variance(c: Array, share: float, fade: Array, two_layer: bool) -> Array:

@@ -65,8 +65,9 @@ def square(activation: str, variance: float) -> float:
 
 def product(activation: str, variance: float, correlation: float) -> float:
     """E f(u) f(u'), u and u' ~ N(0, variance) with the given correlation."""
-    if activation == "relu":
-        return 0.5 * variance * float(kappa1(correlation))
+    if activation == "relu":  # kappa1, without the price of numpy on a single number
+        c = min(max(correlation, -1.0), 1.0)
+        return 0.5 * variance * (math.sqrt(1.0 - c * c) + c * (math.pi - math.acos(c))) / math.pi
     if activation == "linear":
         return variance * correlation
     value = _VALUE[activation]

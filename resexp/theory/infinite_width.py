@@ -18,6 +18,7 @@ Sources: Prince 2023, section 11.3, problems 11.5 and 11.6; He et al. 2015; Pool
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,40 +33,54 @@ LARGEST = 1e250
 
 @dataclass(frozen=True)
 class Limit:
-    """Values of block 0..K at infinite width; nan from where float64 ends.
+    """Values at infinite width; nan from where float64 ends.
 
-    log_second_moment, correlation, relative_mean (mean over root mean square): (K + 1,);
-    log_gradient_growth: (K,) growth of the squared gradient from the output of block k + 1 to that of block k.
+    log_second_moment, relative_mean (mean over root mean square), log_gradient (log of the squared gradient relative
+    to the last block): (rows,) at the blocks asked for; correlation: (K + 1,) of two inputs, at every block.
     """
 
+    blocks: NDArray[np.int64]
     log_second_moment: Array
-    correlation: Array
     relative_mean: Array
-    log_gradient_growth: Array
+    log_gradient: Array
+    correlation: Array
 
     @property
     def log_batch_variance(self) -> Array:
-        """Log of q (1 - c): the unbiased variance over independent inputs."""
-        return np.asarray(self.log_second_moment + np.log1p(-self.correlation))
-
-    @property
-    def log_gradient(self) -> Array:
-        """Log of the squared gradient at each block relative to the last, (K + 1,)."""
-        return np.concatenate([np.cumsum(self.log_gradient_growth[::-1])[::-1], [0.0]])
+        """Log of q (1 - c): the unbiased variance over independent inputs, (rows,)."""
+        return np.asarray(self.log_second_moment + np.log1p(-self.correlation[self.blocks]))
 
 
-def stack(depth: int, *, skip: float, branch: float, inner: float, gain: float, order: str, activation: str) -> Limit:
-    """Follow the recursion through `depth` blocks. inner: scale of the first weights of a two-layer branch."""
-    log_q, correlation, relative_mean, growth = np.full((4, depth + 1), math.nan)
+def stack(
+    depth: int,
+    *,
+    skip: float,
+    branch: float,
+    inner: float,
+    gain: float,
+    order: str,
+    activation: str,
+    blocks: Sequence[int] | None = None,
+) -> Limit:
+    """Follow the recursion through `depth` blocks. inner: scale of the first weights of a two-layer branch.
+
+    blocks: increasing numbers of those to give values of, all if not given.
+    """
+    rows = np.arange(depth + 1) if blocks is None else np.array(blocks)
+    log_q, relative_mean, log_gradient = np.full((3, len(rows)), math.nan)
+    correlation = np.full(depth + 1, math.nan)
     q, cross, m, exponent = gain, 0.0, 0.0, 0.0
     homogeneous = activation in {"relu", "linear"}
+    row, gradient = 0, 0.0  # gradient: log of the squared gradient at the first block relative to this one
     for k in range(depth + 1):
-        log_q[k] = math.log(q) + exponent
-        correlation[k], relative_mean[k] = cross / q, m / math.sqrt(q)
-        if k == depth or not 0.0 < q < LARGEST:
+        correlation[k] = cross / q
+        if k == rows[row]:
+            log_q[row], relative_mean[row], log_gradient[row] = math.log(q) + exponent, m / math.sqrt(q), -gradient
+            row += 1
+        if row == len(rows) or not 0.0 < q < LARGEST:
             break
         f = _branch(q, cross / q, inner=inner, gain=gain, order=order, activation=activation)
-        growth[k] = math.log(skip**2 + branch**2 * f.gradient)
+        gradient += math.log(skip**2 + branch**2 * f.gradient)
         step = 2.0 * skip * branch * m * f.mean
         q, cross = skip**2 * q + step + branch**2 * f.square, skip**2 * cross + step + branch**2 * f.product
         m = skip * m + branch * f.mean
@@ -74,7 +89,7 @@ def stack(depth: int, *, skip: float, branch: float, inner: float, gain: float, 
             q, cross, m = 1.0, cross / q, m / math.sqrt(q)
         if q == 0.0:
             break
-    return Limit(log_q, correlation, relative_mean, growth[:depth])
+    return Limit(rows, log_q, relative_mean, log_gradient - log_gradient[-1], correlation)
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,13 @@ class Expectation:
 
 @dataclass(frozen=True)
 class StackTheory:
-    """A residual stack in numbers: h' = skip h + branch f(h), weights of variance gain / fan-in."""
+    """A residual stack in numbers: h' = skip h + branch f(h), weights of variance gain / fan-in.
+
+    blocks: increasing numbers of those that are asked about, the last one among them.
+    """
 
     depth: int
+    blocks: tuple[int, ...]
     width: int
     batch: int
     skip: float
@@ -77,7 +81,12 @@ class StackTheory:
             gain=self.gain,
             order=self.order,
             activation=self.activation,
+            blocks=self.blocks,
         )
+
+    @cached_property
+    def _rows(self) -> dict[int, int]:
+        return {block: row for row, block in enumerate(self.blocks)}
 
     @property
     def dies(self) -> bool:
@@ -97,7 +106,7 @@ class StackTheory:
                 return None
             ratio = float(self._normalised.second_moment[-1] / self._normalised.second_moment[0])
             return math.exp(math.log(ratio) / self.depth)
-        grown = float(self.limit.log_second_moment[-1] - self.limit.log_second_moment[0])
+        grown = float(self.limit.log_second_moment[-1]) - math.log(self.gain)
         return math.exp(grown / self.depth) if math.isfinite(grown) else None
 
     def first_block_beyond(self, log2: float) -> float | None:
@@ -111,7 +120,8 @@ class StackTheory:
             blocks = 2.0 ** min(log2, 1023.0) / self.added_scale
             return float(math.ceil(blocks - self.gain)) if blocks < 2**52 else blocks
         homogeneous = self.activation in {"relu", "linear"}
-        longer = replace(self, depth=max(self.depth, LARGEST_LOG2)) if homogeneous else self
+        depth = LARGEST_LOG2 if homogeneous else self.depth
+        longer = replace(self, depth=depth, blocks=tuple(range(depth + 1)))
         levels = longer.limit.log_second_moment / math.log(2.0)
         beyond = np.flatnonzero(levels >= log2 - 1e-6)
         if len(beyond):
@@ -145,13 +155,14 @@ class StackTheory:
             branch_share=self.branch_share,
             correlation=self.limit.correlation,
             two_layer=self.order == "two-layer",
+            blocks=self.blocks,
         )
 
     def activation_second_moment(self, block: int) -> Expectation | None:
         """Mean square over units and batch."""
         if self.batch_normalised and self.branch != 0.0:
             return self._added(self._normalised.second_moment, block, self._typical_first(self.batch))
-        log, first = float(self.limit.log_second_moment[block]), self._typical_first(self.batch)
+        log, first = float(self.limit.log_second_moment[self._rows[block]]), self._typical_first(self.batch)
         if not math.isfinite(log):
             return None
         if block == 0:
@@ -163,8 +174,8 @@ class StackTheory:
         if self.correction is not None:
             return Expectation(
                 "finite-width",
-                log=log + float(self.correction.mean[block]),
-                typical_log=log + float(self.correction.typical[block]) + first - self._first_of_correction,
+                log=log + float(self.correction.mean[self._rows[block]]),
+                typical_log=log + float(self.correction.typical[self._rows[block]]) + first - self._first_of_correction,
                 bias=SECOND_ORDER * self._strength / self.width**2,
             )
         return Expectation("limit", log=log, typical_log=log + first, bias=self._limit_bias(block))
@@ -174,7 +185,7 @@ class StackTheory:
         first = self._typical_first(self.batch - 1)
         if self.batch_normalised and self.branch != 0.0:
             return self._added(self._normalised.batch_variance, block, first)
-        log = float(self.limit.log_batch_variance[block]) + math.log1p(-1.0 / self.batch)
+        log = float(self.limit.log_batch_variance[self._rows[block]]) + math.log1p(-1.0 / self.batch)
         if not math.isfinite(log):
             return None
         if block == 0:
@@ -209,7 +220,8 @@ class StackTheory:
             return Expectation("exact", value=0.0, judged=0.0)
         if self.batch_normalised:
             return None
-        log, relative = float(self.limit.log_second_moment[block]), float(self.limit.relative_mean[block])
+        row = self._rows[block]
+        log, relative = float(self.limit.log_second_moment[row]), float(self.limit.relative_mean[row])
         if not math.isfinite(log) or self.dies:
             return None
         value = relative * math.exp(0.5 * log) if log < 1400.0 else None
@@ -227,11 +239,10 @@ class StackTheory:
             if self._normalised_gradient is None:
                 return None
             mean, typical = self._normalised_gradient
-            return Expectation(
-                "limit", log=float(mean[block]), typical_log=float(typical[block]), bias=self._gradient_bias
-            )
-        log = float(self.limit.log_gradient[block])
-        along_signal = float(self.limit.log_second_moment[-1] - self.limit.log_second_moment[block])
+            row = self._rows[block]
+            return Expectation("limit", log=float(mean[row]), typical_log=float(typical[row]), bias=self._gradient_bias)
+        log = float(self.limit.log_gradient[self._rows[block]])
+        along_signal = float(self.limit.log_second_moment[-1] - self.limit.log_second_moment[self._rows[block]])
         if not math.isfinite(log) or self._common_direction_rules(math.exp(min(along_signal - log, 700.0))):
             return None
         return Expectation("limit", log=log, bias=self._gradient_bias * self._memory_of_scale(self.depth))
@@ -251,7 +262,7 @@ class StackTheory:
 
     @cached_property
     def _normalised_gradient(self) -> tuple[Array, Array] | None:
-        """Log of the mean and mean of the log over what the batch's cotangents have in common, (K + 1,) each."""
+        """Log of the mean and mean of the log over what the batch's cotangents have in common, (rows,) each."""
         if self.activation != "relu" or self.order == "linear-relu" or self.batch < 4:
             return None
         if self.cotangent == "loss":
@@ -267,6 +278,7 @@ class StackTheory:
             gain=self.gain,
             two_layer=self.order == "two-layer",
             inner=self.inner,
+            blocks=self.blocks,
         )
         return np.log(growth @ weights), np.log(growth) @ weights
 

@@ -32,7 +32,7 @@ SENTENCES = {
     "variance --format xml": "'xml' is not one of 'auto', 'table'",
     "variance 3": "Got unexpected extra argument (3)",
     "variance --depth 100000 --width 100000": "and the budget is",
-    "variance --depth 2,2000 --width 64 --memory 20MB": "depth 2000, width 64",
+    "variance --depth 2,20000 --width 64 --memory 20MB": "depth 20000, width 64",
     "variance --plot a.jpg": "the name must end in .png, .svg, .pdf",
     "variance --settings no.yaml": "no.yaml: there is no such file.",
     "parameters blok": "did you mean 'block'?",
@@ -60,7 +60,7 @@ def test_refused_in_a_sentence(resexp: Resexp, stored: Callable[[], set[str]], l
 FILES = {
     "wdth: 3\n": "s.yaml:1:1: 'wdth' is not a parameter of variance or a common setting (did you mean 'width'?).",
     "depth: 3\nwidth: wide\n": 's.yaml:2:8: width "wide": must be a whole number',
-    "depth: 100000\nwidth: 100000\n": "TB of memory and the budget is",
+    "depth: 100000\nwidth: 100000\n": "GB of memory and the budget is",
     "": "s.yaml: The file is empty",
 }
 

@@ -14,7 +14,7 @@ RELU = {"gain": 2.0, "order": "relu-linear", "activation": "relu", "inner": 1.0}
 def test_the_books_statements_and_where_they_are_limits() -> None:
     residual = infinite_width.stack(50, skip=1, branch=1, **RELU)
     assert residual.log_second_moment == pytest.approx(np.log(2) * np.arange(1, 52))
-    assert residual.log_gradient_growth == pytest.approx(np.full(50, np.log(2)))
+    assert -np.diff(residual.log_gradient) == pytest.approx(np.full(50, np.log(2)))
     growth = np.exp(np.diff(residual.log_batch_variance))
     assert growth[0] == pytest.approx(2 - 1 / math.pi)  # 1.68, not 2
     assert growth[-1] == pytest.approx(2, abs=0.1)
