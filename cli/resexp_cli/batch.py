@@ -63,7 +63,7 @@ def run_command(
     try:
         for number, (entry, cell) in enumerate(planned, start=1):
             with terminal.progress(f"{entry.name} {number}/{len(planned)}") as progress:
-                one = batch.run_entry(entry, cell, store, force=force, progress=progress)
+                one = batch.run_entry(entry, cell, store, force=force, progress=progress, tell=terminal.warn)
             done.append(_finish(terminal, one, out))
     finally:
         _summary(terminal, done, len(planned))

@@ -1,7 +1,7 @@
 """The entries of experiments.yaml, one after another; one that fails does not stop the others."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from resexp.core.errors import ResexpError
@@ -45,11 +45,13 @@ def check(planned: Sequence[Planned], store: Store | None, *, force: bool) -> No
             raise type(error)(f"{entry.name}: {error}") from None
 
 
-def run_entry(entry: Entry, cell: Cell, store: Store | None, *, force: bool, progress: Progress) -> Done:
+def run_entry(
+    entry: Entry, cell: Cell, store: Store | None, *, force: bool, progress: Progress, tell: Callable[[str], None]
+) -> Done:
     """Run the cell of an entry and say what became of it; a failure of the cell is told, not raised."""
     start = time.perf_counter()
     try:
-        execution = execute(cell, store, force=force, progress=progress)
+        execution = execute(cell, store, force=force, progress=progress, tell=tell)
     except ResexpError as error:
         return Done(entry, time.perf_counter() - start, error=str(error))
     except Exception as error:  # noqa: BLE001  (a bug in one experiment must not take the night's other results along)

@@ -17,6 +17,7 @@ from resexp.core.errors import ResexpError, UsageError
 from resexp.core.result import FamilyResult, Result
 from resexp.core.tabular import from_csv, to_csv
 from resexp.runs.cell import Cell, Outcome
+from resexp.runs.lock import Lock
 
 FORMAT = 1
 
@@ -48,6 +49,15 @@ class Store:
     def has(self, cell: Cell) -> bool:
         """Whether the cell has a folder here; `load` says whether what is in it is whole."""
         return self.folder(cell).is_dir()
+
+    def lock(self, cell: Cell) -> Lock:
+        """What keeps another run from computing the cell at the same time. Raises ResexpError without a folder."""
+        folder = self.folder(cell)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResexpError(f"{folder.parent} cannot be made: {error.strerror or error}.") from None
+        return Lock(folder.parent / f".{folder.name}.lock")
 
     def load(self, cell: Cell) -> Outcome | None:
         """The stored outcome of the cell, or None where there is none that is whole."""
