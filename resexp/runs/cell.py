@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from resexp import __version__
 from resexp.core.errors import ResexpError
@@ -61,6 +61,23 @@ class Cell:
         """Hash of the identity: the name of the cell's folder."""
         text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def data(self) -> dict[str, Any]:
+        """The cell as plain data, which travels to another process or machine."""
+        return {
+            "experiment": self.name,
+            "parameters": self.experiment.model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json"),
+            "sources": dict(self.sources),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Self:
+        """The cell that `data` made the plain data of. Raises UsageError where the experiment is not known here."""
+        from resexp.runs.registry import experiment
+
+        parameters = experiment(data["experiment"]).parse(data["parameters"])
+        return cls(parameters, Settings.parse(data["settings"]), data["sources"])
 
     def lab(self, progress: Progress = no_progress) -> Lab:
         """The lab this cell runs in."""

@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import shutil
+import traceback
 import uuid
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,30 @@ from resexp.runs.cell import Cell, Outcome
 from resexp.runs.lock import Lock
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell failed. output: the end of what it printed; seconds: after which it failed; finished: when."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    output: str = ""
+    seconds: float = 0.0
+    finished: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException, seconds: float, output: str = "") -> "Failure":
+        """The failure that an exception stands for; an error of our own needs no traceback."""
+        told = "" if isinstance(error, ResexpError) else "".join(traceback.format_exception(error))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(type(error).__name__, str(error), told, output, round(seconds, 6), now)
+
+    def __str__(self) -> str:
+        """One line for people."""
+        last = self.message.strip().splitlines()[-1:] or [""]
+        return last[0] if self.type.endswith("Error") and not self.traceback else f"{self.type}: {last[0]}"
 
 
 class Store:
@@ -47,8 +73,31 @@ class Store:
             ) from None
 
     def has(self, cell: Cell) -> bool:
-        """Whether the cell has a folder here; `load` says whether what is in it is whole."""
-        return self.folder(cell).is_dir()
+        """Whether the cell has a result here; `load` says whether it is whole."""
+        return (self.folder(cell) / "run.json").is_file()
+
+    def save_failure(self, cell: Cell, failure: Failure) -> None:
+        """Keep `error.json` in the cell's folder until the cell succeeds. Raises ResexpError where that fails."""
+        folder = self.folder(cell)
+        beside = folder / f".error.{uuid.uuid4().hex}"
+        document = {"format": FORMAT, **cell.identity, "id": cell.id, **asdict(failure)}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(beside, json.dumps(document, indent=1) + "\n")
+            beside.rename(folder / "error.json")
+        except OSError as error:
+            raise ResexpError(f"{folder / 'error.json'} could not be saved: {error.strerror or error}.") from None
+        finally:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+
+    def failure(self, cell: Cell) -> Failure | None:
+        """How the cell failed the last time, None where it did not or where the file is damaged."""
+        try:
+            document = json.loads((self.folder(cell) / "error.json").read_bytes())
+            return Failure(**{f.name: document[f.name] for f in fields(Failure)})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def lock(self, cell: Cell) -> Lock:
         """What keeps another run from computing the cell at the same time. Raises ResexpError without a folder."""
