@@ -14,6 +14,7 @@ from resexp.core.measured import (
     theory_value,
     typical_log,
 )
+from resexp.core.pooling import kept
 from resexp.core.result import STATISTICS_COLUMNS, FamilyResult, Prediction, Quantity, Result, Row, Value, Verdict
 from resexp.core.statistics import (
     LN2,
@@ -27,7 +28,7 @@ from resexp.core.statistics import (
     summarise_growth,
     summarise_ratio,
 )
-from resexp.core.verdict import Family, FamilyJudgement, Judgement, judge
+from resexp.core.verdict import Family, FamilyJudgement, Judgement, Moments, judge
 
 FEW_CARRY = 0.25  # share of the networks below which a mean is said to be carried by few
 
@@ -60,7 +61,7 @@ def _assess_quantity(measured: Measured, result: Result) -> None:
     if not quantity.hidden:
         result.rows.extend(_rows(measured, verdicts))
     if quantity.judged != "nothing":
-        result.families.append(_family_result(measured, judgement))
+        result.families.append(_family_result(measured, family, judgement))
     if quantity.headline is not None:
         result.headline.append(_headline(measured, family, judgement))
     result.notes.extend(_notes(measured))
@@ -168,11 +169,13 @@ def weakest_kind(predictions: Sequence[Prediction | None]) -> str:
     return next(kind for kind in ("reference", "monte-carlo", "limit", "finite-width", "exact") if kind in kinds)
 
 
-def _family_result(measured: Measured, judgement: FamilyJudgement | None) -> FamilyResult:
-    quantity = measured.quantity
-    if judgement is None:
-        return FamilyResult(quantity.name, Verdict.NO_THEORY.value, None, "No theory is known here.")
-    return FamilyResult(quantity.name, judgement.verdict.value, judgement.p_value, _explain(measured, judgement))
+def _family_result(measured: Measured, family: Family | None, judgement: FamilyJudgement | None) -> FamilyResult:
+    name = measured.quantity.name
+    if family is None or judgement is None:
+        return FamilyResult(name, Verdict.NO_THEORY.value, None, "No theory is known here.")
+    rows = measured.judged_axes(len(judgement.rows))
+    moments = kept(Moments.of(family), measured.quantity, rows)
+    return FamilyResult(name, judgement.verdict.value, judgement.p_value, _explain(measured, judgement), moments)
 
 
 def _explain(measured: Measured, judgement: FamilyJudgement) -> str:

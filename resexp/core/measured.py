@@ -99,6 +99,11 @@ class Measured:
         """Where a judged row stands, such as `block 7`."""
         return place_of(self._ordered(self.rows)[judged_row + without_first])
 
+    def judged_axes(self, count: int) -> list[Mapping[str, int]]:
+        """Axes of the judged rows, of which there are `count`."""
+        first = int(self.starts_with_a_definition)
+        return [row.axes for row in self._ordered(self.rows)[first : first + count]]
+
     def _ratio_family(self, rows: Sequence[Row], predictions: Sequence[Prediction], bias: Array) -> Family:
         """Fieller's residual (N - theory D) / mean(D) of each network, whose expectation is zero if theory is right.
 

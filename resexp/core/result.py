@@ -6,7 +6,7 @@ Everything in a Result is plain data (str, int, float, None), ready for CSV and 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from resexp.core.statistics import Array, Samples
@@ -107,12 +107,16 @@ class Quantity:
 
 @dataclass(frozen=True)
 class FamilyResult:
-    """Verdict on one quantity over all its rows, in a word, a number and a sentence."""
+    """Verdict on one quantity over all its rows, in a word, a number and a sentence.
+
+    moments: what is kept of the networks (core/pooling.py), so that runs with other seeds can be pooled.
+    """
 
     quantity: str
     verdict: str
     p_value: float | None
     sentence: str
+    moments: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ mean over the rows) and the rows (Bonferroni). docs/verdict.md explains it to a 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resexp.core.result import ALPHA, Verdict
 from resexp.core.statistics import Array, student_quantile, student_tail
@@ -48,6 +50,55 @@ class Family:
         if self.weights is None:
             return np.asarray(values[..., first:].mean(axis=-1))
         return np.asarray(values[..., first:] @ self.weights[first:])
+
+
+@dataclass(frozen=True)
+class Moments:
+    """All that the verdict on a family needs of its networks, so that runs with other seeds can be pooled.
+
+    mean, deviation, theory, bias: (1 + rows,), the headline first; unusable: (1 + rows,) networks that gave no number.
+    """
+
+    draws: int
+    mean: Array
+    deviation: Array
+    theory: Array
+    bias: Array
+    unusable: NDArray[np.int64]
+    margin: float
+    effective_draws: float = math.inf
+
+    @classmethod
+    def of(cls, family: Family) -> "Moments":
+        """Moments of a family of one run."""
+        statistic = np.column_stack([family.over_rows(family.statistic), family.statistic])  # (draws, 1 + rows)
+        unusable = np.count_nonzero(~np.isfinite(statistic), axis=0)
+        with np.errstate(invalid="ignore"):
+            mean, deviation = statistic.mean(axis=0), statistic.std(axis=0, ddof=1)
+        theory, bias = (np.concatenate([[family.over_rows(x)], x]) for x in (family.theory, family.bias))
+        return cls(len(statistic), mean, deviation, theory, bias, unusable, family.margin, family.effective_draws)
+
+    @classmethod
+    def pooled(cls, runs: "Sequence[Moments]") -> "Moments":
+        """Moments of all networks of several runs of one setting: exactly those of one run with all of them."""
+        draws = np.array([run.draws for run in runs], dtype=np.float64)
+        mean, deviation = pooled_moments(
+            draws, np.stack([run.mean for run in runs]), np.stack([run.deviation for run in runs])
+        )
+        unusable = np.sum([run.unusable for run in runs], axis=0)
+        effective = sum(run.effective_draws for run in runs)
+        first = runs[0]
+        return cls(int(draws.sum()), mean, deviation, first.theory, first.bias, unusable, first.margin, effective)
+
+
+def pooled_moments(draws: Array, mean: Array, deviation: Array) -> tuple[Array, Array]:
+    """Mean and sample standard deviation of all draws of several runs. draws: (runs,); the others (runs, ...)."""
+    weights = draws.reshape(-1, *[1] * (mean.ndim - 1))
+    total = draws.sum()
+    with np.errstate(invalid="ignore", over="ignore"):
+        centre = (weights * mean).sum(axis=0) / total
+        squares = ((weights - 1) * deviation**2 + weights * (mean - centre) ** 2).sum(axis=0)
+    return np.asarray(centre), np.sqrt(squares / (total - 1))
 
 
 @dataclass(frozen=True)
@@ -95,38 +146,36 @@ class FamilyJudgement:
 
 def judge(family: Family, alpha: float = ALPHA) -> FamilyJudgement:
     """Hold a family against its theory; a true theory is called `disagree` with probability alpha at most."""
-    rows = family.statistic.shape[1]
-    headline = _judge_one(
-        family.over_rows(family.statistic),
-        float(family.over_rows(family.theory)),
-        float(family.over_rows(family.bias)),
-        family.margin,
-        alpha / 2,
-    )
-    judged = (
-        _judge_one(x, float(theory), float(bias), ROW_MARGIN * family.margin, alpha / (2 * rows))
-        for x, theory, bias in zip(family.statistic.T, family.theory, family.bias, strict=True)
-    )
-    if not family.effective_draws >= FEWEST_EFFECTIVE:
-        return FamilyJudgement(_too_few(headline, family), tuple(_too_few(row, family) for row in judged))
-    return FamilyJudgement(headline, tuple(judged))
+    return judge_moments(Moments.of(family), alpha)
 
 
-def _too_few(judgement: Judgement, family: Family) -> Judgement:
+def judge_moments(moments: Moments, alpha: float = ALPHA) -> FamilyJudgement:
+    """The same, from what is kept of a family."""
+    rows = len(moments.mean) - 1
+    headline = _judge_one(moments, 0, moments.margin, alpha / 2)
+    judged = tuple(
+        _judge_one(moments, row, ROW_MARGIN * moments.margin, alpha / (2 * rows)) for row in range(1, rows + 1)
+    )
+    if not moments.effective_draws >= FEWEST_EFFECTIVE:
+        return FamilyJudgement(_too_few(headline, moments), tuple(_too_few(row, moments) for row in judged))
+    return FamilyJudgement(headline, judged)
+
+
+def _too_few(judgement: Judgement, moments: Moments) -> Judgement:
     """A ratio of means that few networks carry is not to be trusted, whatever it says."""
-    if judgement.verdict is Verdict.NOT_JUDGED or not family.effective_draws > 0:
+    if judgement.verdict is Verdict.NOT_JUDGED or not moments.effective_draws > 0:
         return replace(judgement, verdict=Verdict.NOT_JUDGED, p_value=1.0)
-    need = math.ceil(len(family.statistic) * FEWEST_EFFECTIVE / family.effective_draws)
+    need = math.ceil(moments.draws * FEWEST_EFFECTIVE / moments.effective_draws)
     return replace(judgement, verdict=Verdict.UNDERPOWERED, p_value=1.0, draws_needed=need)
 
 
-def _judge_one(x: Array, theory: float, bias: float, margin: float, threshold: float) -> Judgement:
-    """Test of mean(x) = theory within `bias`, x: (draws,); `threshold` is the two-sided level."""
-    draws = len(x)
-    unusable = int(np.count_nonzero(~np.isfinite(x)))
+def _judge_one(moments: Moments, place: int, margin: float, threshold: float) -> Judgement:
+    """Test of mean = theory within `bias` at one place; `threshold` is the two-sided level."""
+    draws, theory, bias = moments.draws, float(moments.theory[place]), float(moments.bias[place])
+    unusable = int(moments.unusable[place])
     if unusable:
         return Judgement(Verdict.NOT_JUDGED, math.nan, math.nan, theory, bias, unusable=unusable)
-    estimate, deviation = float(x.mean()), float(x.std(ddof=1))
+    estimate, deviation = float(moments.mean[place]), float(moments.deviation[place])
     stderr = deviation / math.sqrt(draws)
     gap = abs(estimate - theory)
     if draws < FEWEST_DRAWS:

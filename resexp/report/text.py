@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from resexp.core.result import Value
@@ -60,7 +60,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "experiment": outcome.cell.name,
         "parameters": outcome.cell.experiment.model_dump(mode="json"),
         "headline": outcome.result.headline,
-        "families": [asdict(family) for family in outcome.result.families],
+        "families": [asdict(replace(family, moments=None)) for family in outcome.result.families],
         "notes": outcome.result.notes,
         "rows": outcome.result.rows,
         "run": dict(outcome.run),
