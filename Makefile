@@ -57,6 +57,7 @@ $(ENTRIES): $(VENV)/.installed
 
 bench: $(VENV)/.installed ## speed against two plainly written baselines and the machine's limit
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/gradients.py
 
 bias: $(VENV)/.installed ## how far measurements lie from limits, beside the declared bounds
 	$(BIN)/python benchmarks/bias.py

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from resexp.core.lab import Lab
 from resexp.core.scalar_net import net_of
 from resexp.signal.scalar_ensemble import Worker, gradients_of
-from resexp.signal.scalar_weights import ALL, TILE
+from resexp.signal.scalar_weights import TILE
 from resexp.signal.weights import NormalSource
 
 
@@ -51,7 +51,7 @@ def ways(depth: int, width: int, points: int) -> dict[str, tuple[Callable[[], ob
     lab = Lab("autocorrelation")
     x = np.linspace(-2, 2, points)
     grid = torch.from_numpy(x).float()
-    worker = Worker(lab, gradients_of(lab, net_of("he", depth=depth, width=width), x, TILE), points, points // 2 + 1)
+    worker = Worker(lab, gradients_of(lab, net_of("he", depth=depth, width=width), x, depth), points, points // 2 + 1)
     source = NormalSource(lab)
     matrices = torch.empty(TILE, width, width)
     signal, product = torch.randn(2, TILE, 2 * points, width)
@@ -59,7 +59,7 @@ def ways(depth: int, width: int, points: int) -> dict[str, tuple[Callable[[], ob
 
     def engine() -> None:
         with torch.inference_mode():
-            worker.run(next(tiles), ALL)
+            worker.run(next(tiles))
 
     def limit() -> None:
         with torch.inference_mode():

@@ -7,7 +7,7 @@ identity of a stored cell are all read from here; there is no second list anywhe
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -34,6 +34,21 @@ class Plot:
     x: str
     y: str = "mean"
     log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve that a figure shows beside the rows: y against x, both (points,).
+
+    panel: name of its panel, which it shares with the same curve of other settings; label: what it is.
+    """
+
+    panel: str
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    x_label: str
+    y_label: str
 
 
 class Experiment(BaseModel, ABC):
@@ -86,6 +101,13 @@ class Experiment(BaseModel, ABC):
     @abstractmethod
     def compute(self, lab: Lab) -> Result:
         """Run the experiment in the lab."""
+
+    def curves(self, lab: Lab) -> Iterable[Curve]:
+        """Curves that a figure shows in panels before those of the rows; none by default.
+
+        Called when a figure is drawn, for a result read back as well: in the same lab they must be the same.
+        """
+        return ()
 
     def estimate_memory(self, lab: Lab) -> int | None:
         """Bytes a run takes at its peak, None where not known. Raises UsageError where the lab's budget is exceeded."""

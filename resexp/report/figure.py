@@ -1,4 +1,7 @@
-"""Figures: a panel a quantity, theory as a line, measurement as points with the band of its interval."""
+"""Figures: a panel a quantity, theory as a line, measurement as points with the band of its interval.
+
+Before them the panels of curves that an experiment shows beside its rows, one strip a setting.
+"""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from resexp.core.errors import MissingError, ResexpError, UsageError
 from resexp.core.experiment import Plot
 from resexp.core.result import Value
+from resexp.report.strips import COLOURS, curve_panels, draw_strips, said_of
 from resexp.report.text import plain
 from resexp.runs.cell import Outcome
 from resexp.runs.resolve import describe, swept
@@ -17,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by colour-blind readers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FORMATS = (".png", ".svg", ".pdf")
 
 
@@ -42,15 +44,19 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     plot = type(outcomes[0].cell.experiment).plot
     if plot is None:
         raise UsageError(f"{outcomes[0].cell.name} has nothing to draw.")
-    panels = _panels(outcomes)
+    strips, panels = curve_panels(outcomes), _panels(outcomes)
+    count = len(strips) + len(panels)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9}):
-        columns = min(2, len(panels))
-        lines = -(-len(panels) // columns)
-        figure = Figure(figsize=(4.6 * columns, 3.3 * lines), layout="constrained")
+        columns = 3 if count == 3 else min(2, count)
+        lines = -(-count // columns)
+        height = max([3.3, *(0.6 + 0.6 * len(panel) for panel in strips.values())])
+        figure = Figure(figsize=(4.6 * columns, height * lines), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axis, panel in zip(axes, panels, strict=False):
+        for axis, name in zip(axes, strips, strict=False):
+            draw_strips(axis, name, strips[name])
+        for axis, panel in zip(axes[len(strips) :], panels, strict=False):
             _draw_panel(axis, outcomes, plot, panel)
-        for axis in axes[len(panels) :]:
+        for axis in axes[count:]:
             axis.set_axis_off()
         figure.suptitle(_title(outcomes))
         _save(figure, path)
@@ -82,7 +88,7 @@ def _panels(outcomes: Sequence[Outcome]) -> list[str | None]:
 def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity: str | None) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    names = swept([outcome.cell for outcome in outcomes])
+    cells = [outcome.cell for outcome in outcomes]
     positive, kinds = True, dict[str, None]()
     measured = plot.y.replace("_", " ") if quantity is None else "measured"
     for number, outcome in enumerate(outcomes):
@@ -93,7 +99,7 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
         x, y = _column(rows, plot.x), _column(rows, plot.y)
         positive = positive and min(y) > 0
         colour = COLOURS[number % len(COLOURS)]
-        label = ", ".join(f"{name} {plain(describe(outcome.cell)[name])}" for name in names) or measured
+        label = said_of([outcome.cell], cells) or measured
         axis.plot(x, y, color=colour, marker=".", markersize=3, linewidth=0.6, label=label)
         if quantity is not None:
             kinds |= _draw_interval_and_theory(axis, rows, plot.x, colour)

@@ -6,8 +6,7 @@ network may round otherwise), so the same command gives the same bytes at any bu
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +18,7 @@ from resexp.signal.observer import Pass
 from resexp.signal.plan import Plan, plan
 from resexp.signal.propagator import Propagator
 from resexp.signal.stack import Stack
+from resexp.signal.threads import Work, over_threads
 
 Job = tuple[range, slice]
 
@@ -32,67 +32,24 @@ def propagate(
     """
     rows = range(stack.depth + 1) if rows is None else rows
     planned = plan(lab, stack, draws, len(rows), engine)
-    torch.set_num_threads(1)  # groups run side by side instead: the same bytes at any number of threads
     jobs = list(_jobs(planned, draws))
     passes = 2 if planned.packed or planned.segment >= stack.depth else 3
-    work = _Work(lab, passes * stack.depth * len(jobs))
-    local = threading.local()
+    work, local = Work(lab, passes * stack.depth * len(jobs)), threading.local()
 
     def run(job: Job) -> Pass:
         with torch.inference_mode():
             if not hasattr(local, "propagator"):
                 local.propagator = Propagator(lab, stack, planned, rows, work.advance)
             result: Pass = local.propagator.run(*job)
-        work.finish_job(len(jobs))
         return result
 
-    return _join(list(_over_threads(run, jobs, lab.threads, work.stop)), draws)
-
-
-class _Work:
-    """How far the groups are, told to the lab; and a way to end those that run when one fails or is interrupted."""
-
-    def __init__(self, lab: Lab, blocks: int) -> None:
-        self._lab, self._total, self._done = lab, blocks, 0
-        self._lock, self._stopped = threading.Lock(), False
-        self._jobs_done = 0
-
-    def advance(self, blocks: int) -> None:
-        if self._stopped:
-            raise InterruptedError("another group of networks was stopped")
-        with self._lock:
-            self._done = min(self._done + blocks, self._total)
-            self._lab.progress(self._done, self._total)
-
-    def finish_job(self, jobs: int) -> None:
-        with self._lock:
-            self._jobs_done += 1
-            self._done = max(self._done, self._total * self._jobs_done // jobs)
-            self._lab.progress(self._done, self._total)
-
-    def stop(self) -> None:
-        self._stopped = True
+    return _join(over_threads(run, jobs, lab.threads, work), draws)
 
 
 def _jobs(planned: Plan, draws: int) -> Iterator[Job]:
     for first in range(0, -(-draws // planned.tile), planned.tiles):
         for start in range(0, planned.tile, planned.group):
             yield range(first, first + planned.tiles), slice(start, start + planned.group)
-
-
-def _over_threads(
-    run: Callable[[Job], Pass], jobs: list[Job], threads: int, stop: Callable[[], None]
-) -> Iterator[Pass]:
-    if threads == 1 or len(jobs) == 1:
-        yield from map(run, jobs)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            yield from pool.map(run, jobs)
-        except BaseException:
-            stop()  # before the pool waits for those that run
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _join(passes: list[Pass], draws: int) -> Pass:

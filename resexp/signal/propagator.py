@@ -14,20 +14,19 @@ from resexp.signal.observer import Observer, Pass, Trail
 from resexp.signal.plan import Plan, stretch
 from resexp.signal.products import LawOfProduct, LawOfProductOfOne, Multiply, Product
 from resexp.signal.stack import Stack
+from resexp.signal.threads import nothing
 from resexp.signal.weights import NormalBlocks, NormalSource
-
-ADVANCE = 64  # blocks between two calls of `advance`
 
 
 class Propagator:
     """Runs groups of networks, one after another, in memory that is allocated once.
 
     rows: blocks to record, in increasing order;
-    advance: called with a number of blocks done; what it raises ends the run.
+    advance: called after each block of each pass; what it raises ends the run.
     """
 
     def __init__(
-        self, lab: Lab, stack: Stack, plan: Plan, rows: Sequence[int], advance: Callable[[int], None] = lambda _: None
+        self, lab: Lab, stack: Stack, plan: Plan, rows: Sequence[int], advance: Callable[[], None] = nothing
     ) -> None:
         self.lab, self.stack, self.plan, self.rows = lab, stack, plan, rows
         self._advance = advance
@@ -130,7 +129,7 @@ class Propagator:
                 checkpoints.append(h.clone())
             self._step(h, block, observer)
             observer.see(h, block + 1)
-            self._tick(block + 1)
+            self._advance()
         return checkpoints
 
     def _backward(self, g: Tensor, gradient: Trail, observer: Observer, checkpoints: list[Tensor]) -> None:
@@ -142,18 +141,14 @@ class Propagator:
                 self._run_again(checkpoints[block // segment], block + 1 - segment, observer)
             g = self._step_back(g, block)
             gradient.see(g, depth - block, block)
-            self._tick(block)
+            self._advance()
 
     def _run_again(self, h: Tensor, first: int, observer: Observer) -> None:
         """The segment that starts with block `first`, so that its layers know what the backward pass needs."""
         for block in range(first, first + len(self._branches)):
             self._step(h, block, None)
             observer.trail.rescale(h, block + 1)
-            self._tick(block + 1)
-
-    def _tick(self, block: int) -> None:
-        if block % ADVANCE == 0:
-            self._advance(ADVANCE)
+            self._advance()
 
     def _first_layer(self) -> Tensor:
         stack = self.stack

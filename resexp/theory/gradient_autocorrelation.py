@@ -27,6 +27,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
+UNITS = 2048
+"""Units sampled for each layer where moments have no closed form."""
+
 
 @dataclass(frozen=True)
 class Covariances:
@@ -107,17 +110,16 @@ def exact(
     x: Array, *, depth: int, first: float, weight_gain: float, bias_variance: float, skip: float, branch: float
 ) -> Array:
     """Autocorrelation at every lag of the grid x for a net of `depth` hidden layers; first: variance of its w."""
+    covariances, bias = first_layer(x, first, bias_variance), bias_variance
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 the answer is nan
-        covariances = first_layer(x, first, bias_variance)
         for _ in range(depth - 1):
-            covariances = block(
-                covariances, skip=skip, branch=branch, weight_gain=weight_gain, bias_variance=bias_variance
+            covariances = block(covariances, skip=skip, branch=branch, weight_gain=weight_gain, bias_variance=bias)
+            # Only ratios count: T and M are linear in the tangent, and relu takes h and biases over one scale.
+            scale, size = float(covariances.t.max()), float(covariances.h.max())
+            covariances = Covariances(
+                covariances.h / size, covariances.th / math.sqrt(scale * size), covariances.t / scale
             )
-            scale = float(covariances.t.max())  # T and M are linear in the tangent, whose scale cancels
-            covariances = Covariances(covariances.h, covariances.th / math.sqrt(scale), covariances.t / scale)
-            if bias_variance == 0.0:  # then the scale of h cancels too
-                size = float(covariances.h.max())
-                covariances = Covariances(covariances.h / size, covariances.th / math.sqrt(size), covariances.t)
+            bias /= size
         return autocorrelation(through_relu(covariances).t)
 
 
@@ -127,23 +129,23 @@ def by_sampled_units(
     depth: int,
     first: float,
     weight_gain: float,
-    bias_variance: float,
     skip: float,
     branch: float,
     scales: bool,
-    units: int = 2048,
+    units: int = UNITS,
     repeats: int = 4,
 ) -> tuple[Array, Array]:
     """The same with each unit centred over the grid before ReLU, and where `scales` divided by its deviation.
 
     The moments of a block are no closed form then: they are averages over units sampled from the normal law of (h, t).
-    Mean and deviation are held fixed when the derivative is taken.
+    Mean and deviation are held fixed when the derivative is taken. Biases are the same over the grid: centring takes
+    them off.
     Returns the mean over repeats and its standard error, (points,) each.
     """
     rng = np.random.default_rng(11_3)
     curves = []
     for _ in range(repeats):
-        c = first_layer(x, first, bias_variance)
+        c = first_layer(x, first, 0.0)
         for layer in range(depth):
             h, t = _sample(c, units, rng)
             z, t = _normalise(h, t, scales)
@@ -152,12 +154,12 @@ def by_sampled_units(
             if layer == depth - 1:
                 break
             c = Covariances(
-                skip**2 * c.h + branch**2 * (weight_gain * f.h + bias_variance),
+                skip**2 * c.h + branch**2 * weight_gain * f.h,
                 skip**2 * c.th + branch**2 * weight_gain * f.th,
                 skip**2 * c.t + branch**2 * weight_gain * f.t,
             )
             scale = float(np.diag(c.t).max())
-            size = float(c.h.max()) if bias_variance == 0.0 and not scales else 1.0
+            size = 1.0 if scales else float(c.h.max())
             c = Covariances(c.h / size, c.th / math.sqrt(scale * size), c.t / scale)
         curves.append(autocorrelation(f.t))
     each = np.stack(curves)

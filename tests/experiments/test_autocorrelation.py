@@ -87,7 +87,16 @@ def test_biased_estimators_are_offered_without_a_theory(biased: dict[str, Any]) 
 
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
-    [({"points": 1}, "at least 2"), ({"max_lag": 128}, "lags 0 to 127"), ({"beta": 0}, "more than 0")],
+    [
+        ({"points": 1}, "at least 2"),
+        ({"max_lag": 128}, "lags 0 to 127"),
+        ({"max_lag": 0}, "at least 1"),
+        ({"beta": 0}, "more than 0"),
+        ({"statistics": "differentiated"}, "without a norm the protocol book has no statistics"),
+        ({"protocol": "balduzzi", "centre": "none", "statistics": "differentiated"}, "without a norm"),
+        ({"protocol": "residual-batchnorm", "points": 2, "statistics": "differentiated"}, "at least 3"),
+        ({"protocol": "looks-linear", "init": "glorot"}, "no meaning for the protocol looks-linear"),
+    ],
 )
 def test_refuses(parameters: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
@@ -97,7 +106,7 @@ def test_refuses(parameters: dict[str, Any], sentence: str) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"protocol": "residual", "depth": 550, "width": 64, "points": 8},
+        {"protocol": "residual", "depth": 1100, "width": 16, "points": 8, "bias_variance": 0.1},
         {"protocol": "he", "beta": 0.001, "depth": 300, "width": 32, "points": 8},
         {"protocol": "balduzzi", "depth": 600, "width": 64, "points": 8},
         {"protocol": "book", "beta": 1000.0, "depth": 60, "width": 32, "points": 8},
@@ -111,6 +120,46 @@ def test_signals_beyond_float32_and_dead_networks_give_numbers(parameters: dict[
     assert not [f for f in result.families if f.verdict == Verdict.DISAGREE]
 
 
-def test_options_that_mean_nothing_for_a_protocol_are_refused() -> None:
-    with pytest.raises(UsageError, match="no meaning for the protocol looks-linear"):
-        Autocorrelation.parse({"protocol": "looks-linear", "init": "glorot"})
+@pytest.mark.parametrize("dead", [{"beta": 1e-40}, {"width": 2, "estimator": "mean-of-ratios"}], ids=str)
+def test_where_networks_died_the_headline_is_empty(dead: dict[str, Any]) -> None:
+    result = run(protocol="he", depth=8, points=8, **dead)
+    assert {headline(result, name)["mean"] for name in ("half_lag", "whiteness")} == {None}
+
+
+def test_through_the_statistics_of_a_norm_there_is_no_theory_and_gradients_lose_their_mean() -> None:
+    """Their mean over the grid is zero exactly: n r[0] and twice the pairs at every other lag sum to nothing."""
+    both = {"protocol": "residual-batchnorm", "depth": 12, "max_lag": 47}
+    result, held = run(statistics="differentiated", **both), run(**both)
+    assert {row["verdict"] for row in result.rows} == {Verdict.NO_THEORY}
+    assert any("gradient of the sum of y over the grid" in note for note in result.notes)
+    pairs = 48 - np.arange(48)
+    totals = [pairs[0] + 2 * (curve(r)[1:] * pairs[1:]).sum() for r in (result, held)]
+    assert abs(totals[0]) < 1e-3 < totals[1]
+
+
+def test_beyond_a_thousand_inputs_a_norm_has_no_theory_and_says_so() -> None:
+    result = run(protocol="balduzzi", depth=2, width=4, points=1025, draws=8)
+    assert {row["verdict"] for row in result.rows} == {Verdict.NO_THEORY}
+    assert result.notes == ["No theory with a norm beyond 1024 points: it would take longer than the networks."]
+
+
+def test_estimates_count_what_theory_takes() -> None:
+    big = Autocorrelation.parse({"protocol": "balduzzi", "points": 1024, "width": 2, "draws": 8})
+    without = Autocorrelation.parse({**big.model_dump(), "subtract_mean": True})
+    lab = Lab("autocorrelation")
+    assert big.estimate_seconds(lab) > 10 * without.estimate_seconds(lab)
+    assert big.estimate_memory(lab) > 10 * without.estimate_memory(lab)
+    with pytest.raises(UsageError, match="theory needs about"):
+        big.estimate_memory(Lab("autocorrelation", memory=10**8))
+
+
+def test_its_curves_are_one_shallow_and_one_deep_network() -> None:
+    shallow, deep = Autocorrelation.parse({"protocol": "balduzzi", "points": 64}).curves(Lab("autocorrelation"))
+    assert (shallow.label, deep.label) == ("one hidden layer", "24 hidden layers")
+
+    def joints(y: tuple[float, ...]) -> int:
+        return int((np.abs(np.diff(y)) > 0.1).sum())
+
+    assert joints(shallow.y) == 1  # without biases all units switch at zero
+    assert joints(deep.y) > 40
+    assert np.mean(np.square(deep.y)) == pytest.approx(1.0)

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from resexp.core.errors import ResexpError
+from resexp.experiments.autocorrelation import Autocorrelation
 from resexp.experiments.paths import Paths
 from resexp.experiments.variance import Variance
 from resexp.report.figure import draw
+from resexp.report.strips import curve_panels
 from resexp.runs.cell import Cell, run_cell
+from resexp.runs.execute import execute
 from resexp.runs.settings import Settings
+from resexp.runs.store import Store
 
 
 def test_a_panel_for_each_quantity_with_its_theory(tmp_path: Path) -> None:
@@ -45,3 +49,28 @@ def test_a_failure_leaves_the_earlier_figure(tmp_path: Path, monkeypatch: pytest
         draw([outcome], file)
     assert [path.name for path in tmp_path.iterdir()] == ["a.svg"]
     assert file.read_bytes() == before
+
+
+def scalar(**parameters: object) -> Cell:
+    return Cell(Autocorrelation.parse({**Autocorrelation.quick, "width": 8, **parameters}), Settings())
+
+
+def test_curves_have_panels_of_their_own_and_what_settings_share_is_drawn_once() -> None:
+    cells = [scalar(protocol=p, depth=d) for p in ("he", "book") for d in (2, 3)]
+    panels = curve_panels([run_cell(cell) for cell in cells])
+    said = {name: [strip.label for strip in strips] for name, strips in panels.items()}
+    each = [f"protocol {p}, depth {d}" for p in ("he", "book") for d in (2, 3)]
+    assert said == {"a shallow network": ["protocol he", "protocol book"], "the network itself": each}
+    assert len({strip.colour for strip in panels["the network itself"]}) == 4
+
+
+def test_a_result_read_back_draws_the_same_three_panels(tmp_path: Path) -> None:
+    files, store = [tmp_path / "a.svg", tmp_path / "b.svg"], Store(tmp_path)
+    outcomes = [execute(scalar(), store).outcome for _ in files]
+    assert [outcome.read_back for outcome in outcomes] == [False, True]
+    for outcome, file in zip(outcomes, files, strict=True):
+        draw([outcome], file)
+    text = files[0].read_text()
+    for words in ("a shallow network: one hidden layer", "the network itself: 6 hidden layers", "gradient autocorr"):
+        assert words in text
+    assert files[1].read_text() == text

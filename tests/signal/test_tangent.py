@@ -1,4 +1,4 @@
-"""Tangents beside the activations, against torch's autograd, point by point."""
+"""dy/dx of scalar networks, forward and backward, against torch's autograd, point by point."""
 
 import math
 from dataclasses import replace
@@ -7,75 +7,90 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from resexp.core.lab import Lab
-from resexp.signal.tangent import TILE, ScalarNet, tangent_products
+from resexp.core.scalar_net import ScalarNet
+from resexp.signal.scalar_backward import Gradients
+from resexp.signal.scalar_weights import TILE
+from resexp.signal.tangent import Tangents
 from resexp.signal.weights import NormalSource
 
-NET = ScalarNet(4, 10, 2.0, 2.0, 0.0, 0.0, 1.0, "none", mirrored=False)
+NET = ScalarNet(depth=4, width=10, first=2.0, gain=2.0, bias=0.0, skip=0.0, branch=1.0, norm="none")
+LAB = Lab("test", dtype="float64")
 X = np.linspace(-2, 2, 9)
 
+NETS = [
+    {"norm": "centre"},
+    {"norm": "centre", "bias": 0.1, "depth": 40, "branch": 0.25, "gain": 60.0},
+    {"norm": "batchnorm", "skip": 1.0, "depth": 10},
+    {"norm": "batchnorm", "skip": 1.0, "branch": 0.5, "bias": 0.2, "depth": 40},
+]
 
-def by_autograd(lab: Lab, net: ScalarNet) -> np.ndarray:
-    """Products of f'(x_i) f'(x_j), f the last features of the first tile, statistics of norms held fixed."""
-    source = NormalSource(lab)
-    x = torch.from_numpy(X).requires_grad_()
-    h = x[:, None] * source.draw((TILE, 1, net.width), math.sqrt(net.first), "first layer", 0)
 
-    def biased(h: torch.Tensor, block: int) -> torch.Tensor:
-        if net.bias == 0:
-            return h
-        return h + source.draw((TILE, 1, net.width), math.sqrt(net.bias), "biases", 0, block) * (
-            net.branch if block else 1.0
-        )
+def features(net: ScalarNet, x: Tensor) -> Tensor:
+    """relu(n(h[L])) of the first tile, (TILE, points, width), written as in the module docstring."""
+    source = NormalSource(LAB)
 
-    def normed(h: torch.Tensor) -> torch.Tensor:
-        fixed = h.detach()
+    def random(variance: float, purpose: str, block: int, rows: int) -> Tensor:
+        position = (0,) if purpose == "first layer" else (0, block)
+        return source.draw((TILE, rows, net.width), math.sqrt(variance), purpose, *position)
+
+    def normed(h: Tensor) -> Tensor:
         if net.norm == "none":
             return h
+        fixed = h if net.differentiated else h.detach()
         centred = h - fixed.mean(1, keepdim=True)
-        return centred / fixed.std(1, unbiased=False, keepdim=True) if net.norm == "batchnorm" else centred
+        return centred if net.norm == "centre" else centred / fixed.std(1, unbiased=False, keepdim=True)
 
-    h = biased(h, 0)
+    h = x[:, None] * random(net.first, "first layer", 0, 1)
+    if net.bias:
+        h = h + random(net.bias, "biases", 0, 1)
     for block in range(1, net.depth):
-        weights = source.draw((TILE, net.width, net.width), math.sqrt(net.gain / net.width), "weights", 0, block)
-        h = biased(net.skip * h + net.branch * torch.relu(normed(h)) @ weights, block)
-    features = torch.relu(normed(h))  # (TILE, points, width)
-    tangents = torch.zeros_like(features)
-    for network in range(TILE):
-        for unit in range(net.width):
-            (g,) = torch.autograd.grad(features[network, :, unit].sum(), x, retain_graph=True)
-            tangents[network, :, unit] = g
-    return (tangents @ tangents.mT).detach().numpy() / net.width
+        inner = torch.relu(normed(h)) @ random(net.gain / net.width, "weights", block, net.width)
+        if net.bias:
+            inner = inner + random(net.bias, "biases", block, 1)
+        h = net.skip * h + net.branch * inner
+    return torch.relu(normed(h))
 
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {},
-        {"bias": 0.1, "depth": 12},
-        {"skip": 1.0, "branch": 0.5, "bias": 0.2},
-        {"norm": "centre"},
-        {"norm": "batchnorm", "skip": 1.0, "depth": 10},
-    ],
+    [{}, {"bias": 0.1, "depth": 40, "gain": 8.0}, {"skip": 1.0, "branch": 0.5, "bias": 0.2, "depth": 40}, *NETS],
     ids=str,
 )
-def test_tangents_are_autograds(changes: dict[str, Any]) -> None:
-    net, lab = replace(NET, **changes), Lab("test", dtype="float64")
-    got, expected = tangent_products(lab, net, X, TILE), by_autograd(lab, net)
-    scale = expected[0, 0, 0] / got[0, 0, 0]  # one power of two for all networks
-    assert math.log2(scale) == pytest.approx(round(math.log2(scale)), abs=1e-9)
-    assert got * scale == pytest.approx(expected, rel=1e-9, abs=1e-12 * np.abs(expected).max())
+def test_tangents_are_autograds_with_statistics_held(changes: dict[str, Any]) -> None:
+    net, x = replace(NET, **changes), torch.from_numpy(X).requires_grad_()
+    of_inputs = features(net, x)
+    expected = torch.stack(
+        [
+            torch.autograd.grad(of_inputs[network, :, unit].sum(), x, retain_graph=True)[0]
+            for network in range(TILE)
+            for unit in range(net.width)
+        ]
+    )
+    got, exponent = Tangents(LAB, net, X).run(0)
+    scaled = got.numpy() * np.exp2(exponent)[:, None, None]
+    expected = expected.view(TILE, net.width, len(X)).mT.numpy()
+    assert scaled == pytest.approx(expected, rel=1e-9, abs=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("changes", NETS, ids=str)
+def test_gradients_are_autograds_of_the_sum_over_the_grid(changes: dict[str, Any]) -> None:
+    net = replace(NET, **changes, differentiated=True)
+    x = torch.from_numpy(X).expand(TILE, -1).clone().requires_grad_()
+    readout = NormalSource(LAB).draw((TILE, 1, net.width), net.width**-0.5, "read-out", 0)
+    y = torch.stack([features(net, x[network])[network] for network in range(TILE)]) * readout
+    y.sum().backward()
+    expected = x.grad
+    assert expected is not None
+    got, exponent = Gradients(LAB, net, X, net.depth).run(0)
+    scaled = got[:, :, 0].numpy() * np.exp2(exponent)[:, None]
+    assert scaled == pytest.approx(expected.numpy(), rel=1e-8, abs=1e-10 * float(expected.abs().max()))
+    assert np.abs(scaled.sum(1)).max() < 1e-9 * np.abs(scaled).max()  # a common shift of all inputs is taken off
 
 
 def test_mirrored_weights_make_a_linear_net() -> None:
     net = replace(NET, mirrored=True, depth=20)
-    products = tangent_products(Lab("test"), net, X, 4)
-    assert products == pytest.approx(np.broadcast_to(products[:, :1, :1], products.shape), rel=1e-4)
-
-
-def test_networks_do_not_depend_on_how_many_are_drawn() -> None:
-    many, few = (tangent_products(Lab("test"), NET, X, draws) for draws in (24, 3))
-    scale = many[0, 0, 0] / few[0, 0, 0]
-    assert math.log2(scale) == round(math.log2(scale))
-    assert np.array_equal(many[:3], few * scale)
+    tangents, _ = Tangents(Lab("test"), net, X).run(0)
+    assert tangents.numpy() == pytest.approx(tangents[:, :1].expand_as(tangents).numpy(), rel=1e-4, abs=1e-6)
