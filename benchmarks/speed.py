@@ -5,7 +5,6 @@ random weights at the rate of the engine's own generator, and the matrix product
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -89,9 +88,7 @@ def shallow(depth: int, width: int, batch: int) -> Ways:
 
 
 def normed(depth: int, width: int, batch: int) -> Ways:
-    stack = Stack(
-        depth, width, batch, Scheme(0.0, 1.0), "linear-relu-bn", Initialisation("he"), "relu", "independent"
-    )
+    stack = Stack(depth, width, batch, Scheme(0.0, 1.0), "linear-relu-bn", Initialisation("he"), "relu", "independent")
     return {
         "nn.Module with autograd": (lambda: normed_modules(depth, width, batch), 1),
         "explicit": engine(stack, "explicit"),
@@ -152,7 +149,9 @@ def main() -> None:
     compare(f"depth {depth}, batch 1", deep, 3, depth, "explicit, weights drawn twice", ["its random numbers alone"])
     command = f"variance --depth {asked.deep} --batch 1 --draws 2 --no-save -q --format csv --engine"
     for name in ("law", "explicit"):
-        print(f"  memory above the import at depth {asked.deep}, {name}: {memory_above_import(f'{command} {name}'):.0f} MB")
+        print(
+            f"  memory above the import at depth {asked.deep}, {name}: {memory_above_import(f'{command} {name}'):.0f} MB"
+        )
 
 
 if __name__ == "__main__":

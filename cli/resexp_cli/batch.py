@@ -1,24 +1,49 @@
-"""run: the entries of experiments.yaml, one after another, ending with a summary."""
+"""run: the cells of an experiments.yaml over workers, ending with a summary."""
 
+import itertools
+import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from resexp.core.errors import BatchError, ResexpError
+from resexp.core.result import STATISTICS_COLUMNS
+from resexp_cli.batch_summary import Summary
 from resexp_cli.verdicts import chance, check_verdicts
 
 if TYPE_CHECKING:
-    from resexp.runs.batch import Done, Planned
+    from concurrent.futures import Executor
+
+    from resexp.runs.batch import Rules
+    from resexp.runs.cell import Cell
+    from resexp.runs.entry import Entry
+    from resexp.runs.store import Store
     from resexp_cli.console import Terminal
+
+MOST_LISTED = 40
+MOST_CHECKED = 200  # cells of an entry whose memory is estimated before the batch starts
+POOLED = ("seeds", "quantity", "mean", "stderr", "ci_low", "ci_high", "theory", "verdict")
 
 
 @click.command("run", short_help="Run the entries of an experiments.yaml.")
 @click.argument("file", type=click.Path(path_type=Path), help="the YAML file; resexp schema describes it")
 @click.option("--only", metavar="NAME", help="only the entries of that name; * and ? are wild")
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="override a parameter of all entries")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=0), help="worker processes [default: the cores]; 0: none, for debuggers"
+)
+@click.option(
+    "--engine", type=click.Choice(["local", "dask"]), default="local", help="what runs the cells [default: local]"
+)
+@click.option("--address", metavar="URL", help="a running dask scheduler, as in tcp://host:8786")
+@click.option("--gpus-per-cell", type=click.IntRange(min=0), default=0, help="GPUs a cell takes of a dask worker's")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="a cell that takes longer fails"
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -27,105 +52,172 @@ if TYPE_CHECKING:
 )
 @click.option("--no-save", is_flag=True, help="store nothing and read nothing back; figures are drawn")
 @click.option("--force", is_flag=True, help="run again what is stored already")
+@click.option("--retry-failed", is_flag=True, help="run again what failed before")
+@click.option("--keep-going/--fail-fast", default=True, help="go on after a failure, the default, or stop")
+@click.option("--trust", is_flag=True, help="allow entries that run code of a file or plugin they name")
 @click.option("--check", is_flag=True, help="exit with 1 if measurement and theory disagree beyond chance")
 @click.option("--dry-run", is_flag=True, help="check the file and list what would run; run nothing")
 @click.option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr")
-def run_command(
-    file: Path, only: str | None, out: Path, no_save: bool, force: bool, check: bool, dry_run: bool, quiet: bool
-) -> None:
-    """Run the entries of FILE one after another and end with a summary.
+def run_command(file: Path, **options: Any) -> None:
+    """Run the entries of FILE over worker processes and end with a summary.
 
-    The whole file is checked before anything runs. An entry that is stored already is read back. One that fails does
-    not stop the others; the exit code is then 3.
+    The whole file is checked before anything runs. What is stored already is read back, what failed before is not run
+    again unless asked. A cell that fails does not stop the others; the exit code is then 3.
 
     \b
     Examples:
       resexp run experiments.yaml
-      resexp run experiments.yaml --only 'figure-11-6*'
+      resexp run experiments.yaml --only 'figure-11-6*' -j 2
+      resexp run experiments.yaml --set draws=64 --out quick
+      resexp run sweep.yaml --engine dask --address tcp://cluster:8786
     """
     from resexp.runs import batch, config
+    from resexp.runs.override import override
     from resexp.runs.store import Store
     from resexp_cli.console import Terminal
 
-    terminal = Terminal(quiet=quiet)
-    planned = batch.plan(config.select(config.load(file), only))
-    _check_plots(planned)
-    store = None if no_save else Store(out)
-    batch.check(planned, store, force=force)
-    if dry_run:
-        terminal.listing(
-            ("entry", "experiment", "stored as"), [(e.name, c.name, f"{c.name}/{c.id}") for e, c in planned]
-        )
+    terminal = Terminal(quiet=options["quiet"])
+    entries = config.select(config.load(file, trust=options["trust"]), options["only"])
+    entries = override(entries, options["assignments"])
+    _check_plots(entries)
+    store = None if options["no_save"] else Store(options["out"])
+    if options["dry_run"]:
+        _list(terminal, entries, store)
         return
+    rules = batch.Rules(options["force"], options["retry_failed"], not options["keep_going"])
     if store is not None:
         store.check_writable()
-    done: list[batch.Done] = []
+    _check_fits(entries, store, rules)
+    _run(terminal, entries, store, rules, options)
+
+
+def _run(
+    terminal: "Terminal", entries: "tuple[Entry, ...]", store: "Store | None", rules: "Rules", options: dict[str, Any]
+) -> None:
+    from resexp.runs import batch
+
+    summary = Summary(entries, options["out"], everything_checked=options["check"])
+    total = sum(entry.count for entry in entries)
     try:
-        for number, (entry, cell) in enumerate(planned, start=1):
-            with terminal.progress(f"{entry.name} {number}/{len(planned)}") as progress:
-                one = batch.run_entry(entry, cell, store, force=force, progress=progress, tell=terminal.warn)
-            done.append(_finish(terminal, one, out))
+        with terminal.batch(total) as bars, _engine(options, bars.step) as (executor, slots):
+            runner = batch.Runner(
+                executor,
+                slots,
+                store,
+                rules,
+                tell=terminal.warn,
+                started=lambda number, entry, cell: bars.start(number, _label(entry, cell)),
+            )
+            for done in runner.run(batch.plan(entries)):
+                bars.done()
+                if done.task is not None:
+                    bars.end(done.task)
+                for told in summary.add(done):
+                    terminal.error(told.text) if told.is_error else terminal.note(told.text)
     finally:
-        _summary(terminal, done, len(planned))
-    failed = [one.entry.name for one in done if one.error]
-    if failed:
-        raise BatchError(f"{len(failed)} of {len(planned)} entries failed: {', '.join(failed)}.")
-    checked = [o.execution.outcome.result for o in done if o.execution and (check or o.entry.check)]
-    if checked:
-        terminal.note(check_verdicts(checked))
+        _summarise(terminal, summary, total)
+    if summary.broken:
+        raise BatchError(f"{summary.failed} of {total} cells failed, in {', '.join(summary.broken)}.")
+    if summary.checked:
+        terminal.note(check_verdicts(summary.checked))
 
 
-def _check_plots(planned: "Sequence[Planned]") -> None:
+@contextmanager
+def _engine(options: dict[str, Any], progress: "Callable[[int, int, int], None]") -> "Iterator[tuple[Executor, int]]":
+    """What runs the cells, and how many at once."""
+    if options["jobs"] == 0:
+        from resexp.runs.inline import InlineExecutor
+
+        yield InlineExecutor(progress), 1
+        return
+    from resexp.runs.engines import open_engine
+
+    with open_engine(
+        options["engine"],
+        workers=options["jobs"] or os.cpu_count() or 1,
+        timeout=options["timeout"],
+        address=options["address"],
+        gpus_per_cell=options["gpus_per_cell"],
+        progress=progress,
+    ) as engine:
+        yield engine, engine.slots
+
+
+def _label(entry: "Entry", cell: "Cell") -> str:
+    """What a running cell is called on its line."""
+    if entry.count == 1:
+        return entry.name
+    swept = {**cell.experiment.model_dump(mode="json"), "seed": cell.settings.seed}
+    names = [*(name for name in entry.sweeps if name in swept), *(["seed"] if len(entry.seeds) > 1 else [])]
+    return f"{entry.name} " + ", ".join(f"{name} {swept[name]}" for name in names)
+
+
+def _check_plots(entries: "Iterable[Entry]") -> None:
     """Raise UsageError or MissingError where an entry asks for a figure that cannot be drawn."""
-    for entry, cell in planned:
+    for entry in entries:
         if entry.plot is not None:
             from resexp.report.figure import check_plot
+            from resexp.runs.registry import experiment
 
             try:
-                check_plot(type(cell.experiment), Path(entry.plot))
+                check_plot(experiment(entry.experiment), Path(entry.plot))
             except ResexpError as error:
                 raise type(error)(f"{entry.name}: {error}") from None
 
 
-def _finish(terminal: "Terminal", done: "Done", out: Path) -> "Done":
-    """Draw the entry's figure, and say on stderr what became of it."""
-    if done.execution is not None and done.entry.plot is not None:
-        from resexp.report.figure import draw
+def _check_fits(entries: "Iterable[Entry]", store: "Store | None", rules: "Rules") -> None:
+    """Raise where the first cells of an entry lack their device or memory: better now than in the night."""
+    from resexp.runs import batch
+    from resexp.runs.execute import needs_run
 
-        try:
-            draw([done.execution.outcome], out / done.entry.plot)
-        except ResexpError as error:
-            done = replace(done, error=done.error or str(error))
-    if done.error or done.execution is None:
-        terminal.error(f"{done.entry.name}: {done.error}")
-        return done
-    what = "read back" if done.execution.outcome.read_back else f"{done.seconds:.1f} s"
-    figure = f", figure {out / done.entry.plot}" if done.entry.plot is not None else ""
-    terminal.note(f"{done.entry.name}: {what}, {done.execution.folder or 'not stored'}{figure}")
-    return done
+    for entry in entries:
+        for _, cell in itertools.islice(batch.plan([entry]), MOST_CHECKED):
+            try:
+                if needs_run(cell, store, force=rules.force):
+                    cell.check()
+            except ResexpError as error:
+                raise type(error)(f"{entry.name}: {error}") from None
 
 
-def _summary(terminal: "Terminal", done: "Sequence[Done]", total: int) -> None:
+def _list(terminal: "Terminal", entries: "Sequence[Entry]", store: "Store | None") -> None:
+    """What would run: each cell of a small batch, counts of a large one."""
+    from resexp.runs import batch
+
+    total = sum(entry.count for entry in entries)
+    if total <= MOST_LISTED:
+        rows = [
+            (e.name, c.name, "stored" if store is not None and store.has(c) else "to run", f"{c.name}/{c.id}")
+            for e, c in batch.plan(entries)
+        ]
+        terminal.listing(("entry", "experiment", "state", "stored as"), rows)
+        return
+    counts = []
+    for entry in entries:
+        stored = sum(store.has(cell) for _, cell in batch.plan([entry])) if store is not None else 0
+        counts.append((entry.name, entry.experiment, entry.count, stored, entry.count - stored))
+    terminal.listing(("entry", "experiment", "cells", "stored", "to run"), counts)
+
+
+def _summarise(terminal: "Terminal", summary: Summary, total: int) -> None:
     """The table a batch ends with."""
-    rows = [(one.entry.name, one.entry.experiment, _state(one), f"{one.seconds:.1f} s", _verdicts(one)) for one in done]
+    seen = [state for state in summary.states.values() if state.states]
+    rows = [(s.entry.name, s.entry.experiment, s.state, f"{s.seconds:.1f} s", _counts(s.verdicts)) for s in seen]
     if rows:
         terminal.listing(("entry", "experiment", "state", "time", "verdicts"), rows)
-    told = chance([one.execution.outcome.result for one in done if one.execution])
+    pooled = [row for state in seen for place in sorted(state.pooled) for row in state.pooled[place]]
+    if pooled:
+        terminal.text("")
+        swept = dict.fromkeys(name for row in pooled for name in row if name not in (*POOLED, *STATISTICS_COLUMNS))
+        names = (*swept, *POOLED)
+        terminal.listing(names, [[row.get(name) for name in names] for row in pooled[:MOST_LISTED]])
+    told = chance(summary.judged)
     if told is not None:
         terminal.warn(told)
-    if len(done) < total:
-        terminal.warn(f"{total - len(done)} of {total} entries were not run; finished ones are kept.")
+    done = sum(sum(state.states.values()) - state.states["figure failed"] for state in seen)
+    left = total - done + sum(state.states["skipped"] for state in seen)
+    if left:
+        terminal.warn(f"{left} of {total} cells were not run; finished ones are kept.")
 
 
-def _state(done: "Done") -> str:
-    if done.error or done.execution is None:
-        return "failed"
-    return "read back" if done.execution.outcome.read_back else "done"
-
-
-def _verdicts(done: "Done") -> str:
-    """How many families have each verdict."""
-    if done.execution is None:
-        return ""
-    counts = Counter(family.verdict for family in done.execution.outcome.result.families)
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+def _counts(verdicts: Counter[str]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())

@@ -14,7 +14,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
@@ -103,6 +111,20 @@ class Terminal:
         finally:
             if shown:
                 bar.stop()
+
+    @contextmanager
+    def batch(self, total: int) -> "Iterator[Bars]":
+        """One bar for a batch of cells and a line for each running one."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+        )
+        bar = Progress(*columns, console=self.err, transient=True, disable=self.quiet or not _is_terminal(sys.stderr))
+        with bar:
+            yield Bars(bar, total)
 
     def table(self, outcomes: Sequence[Outcome]) -> None:
         """Tables of a few outcomes, or the headline figures of many."""
@@ -232,6 +254,36 @@ class Terminal:
     def listing(self, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
         """A plain table."""
         self.out.print(_table(columns, [dict(zip(columns, row, strict=True)) for row in rows]))
+
+
+class Bars:
+    """The bar of a batch and the lines of its running cells."""
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        self._bar, self._total, self._finished = bar, total, 0
+        self._whole = bar.add_task("batch", total=total, count=f"0 of {total} cells")
+        self._lines: dict[int, TaskID] = {}
+
+    def start(self, number: int, label: str) -> None:
+        """A cell was handed to the workers; its line appears with its first sign of progress."""
+        self._lines[number] = self._bar.add_task(escape(label), total=None, count="", visible=False)
+
+    def step(self, number: int, done: int, total: int) -> None:
+        """A running cell has got so far."""
+        line = self._lines.get(number)
+        if line is not None:
+            self._bar.update(line, completed=done, total=total, visible=True)
+
+    def end(self, number: int) -> None:
+        """A cell is over."""
+        line = self._lines.pop(number, None)
+        if line is not None:
+            self._bar.remove_task(line)
+
+    def done(self) -> None:
+        """One more cell has its state."""
+        self._finished += 1
+        self._bar.update(self._whole, completed=self._finished, count=f"{self._finished} of {self._total} cells")
 
 
 def _grows(experiment: Experiment) -> bool:

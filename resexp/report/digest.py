@@ -44,7 +44,11 @@ def series(result: Result, plot: Plot) -> tuple[str, list[tuple[float, float]], 
     first = f"log2_{first}" if rows else first
     rows = rows or [row for row in result.rows if row.get("quantity") == first]
     label = str(first or plot.y).replace("_", " ")
-    logarithmic = plot.log_y and not label.startswith("log2") and all(isinstance(v := row.get(plot.y), int | float) and v > 0 for row in rows)
+    logarithmic = (
+        plot.log_y
+        and not label.startswith("log2")
+        and all(isinstance(v := row.get(plot.y), int | float) and v > 0 for row in rows)
+    )
 
     def points(column: str) -> list[tuple[float, float]]:
         found = []

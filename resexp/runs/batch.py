@@ -1,60 +1,221 @@
-"""The entries of experiments.yaml, one after another; one that fails does not stop the others."""
+"""A batch: cells in, an engine that runs them, what became of each out; one that fails does not stop the others.
+
+Cells are expanded, looked up, submitted and saved one after another in a window of a few for each worker, so a million
+of them take no more memory than a hundred. Only this process writes: workers compute and hand back plain data. Each
+cell is locked while it is computed, so that two runs of the same batch share the work instead of doing it twice.
+"""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from resexp.core.errors import ResexpError
-from resexp.core.lab import Progress
-from resexp.runs.cell import Cell
-from resexp.runs.config import Entry
-from resexp.runs.execute import Execution, execute, needs_run
-from resexp.runs.registry import experiment
-from resexp.runs.resolve import resolve
-from resexp.runs.store import Store
+from resexp.runs.cell import Cell, Outcome
+from resexp.runs.entry import Entry, cells
+from resexp.runs.execute import LOOK_AGAIN, started_again
+from resexp.runs.lock import Lock
+from resexp.runs.store import Failure, Store
+from resexp.runs.worker import Data, outcome_of, work
 
 Planned = tuple[Entry, Cell]
+State = Literal["done", "read back", "failed", "failed before", "skipped"]
+PER_SLOT = 2  # tasks submitted for each worker: the next one is there when it is free, and an interrupt loses few
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of an entry. execution: None where nothing was measured; error: what failed, if anything."""
+    """What became of a cell.
+
+    outcome: where there is one; failure: why there is none, or why it is not stored; task: its number, if it was run;
+    seconds: of the computation alone; place: of the cell among those planned.
+    """
 
     entry: Entry
-    seconds: float
-    execution: Execution | None = None
-    error: str | None = None
+    cell: Cell
+    state: State
+    seconds: float = 0.0
+    outcome: Outcome | None = None
+    failure: Failure | None = None
+    task: int | None = None
+    place: int = 0
 
 
-def plan(entries: Iterable[Entry]) -> list[Planned]:
-    """The cell of each entry; all are resolved before any is run."""
-    planned: list[Planned] = []
+@dataclass(frozen=True)
+class Rules:
+    """What to run of what is stored. force: all; retry_failed: what failed before; fail_fast: stop at a failure."""
+
+    force: bool = False
+    retry_failed: bool = False
+    fail_fast: bool = False
+
+
+@dataclass
+class _Running:
+    entry: Entry
+    cell: Cell
+    place: int
+    lock: Lock | None
+    started: float
+    task: int
+
+
+def plan(entries: Iterable[Entry]) -> Iterator[Planned]:
+    """The cells of the entries, one after another."""
     for entry in entries:
-        file = {**entry.parameters, **entry.settings}
-        planned.extend((entry, cell) for cell in resolve(experiment(entry.experiment), {}, file))
-    return planned
+        for cell in cells(entry):
+            yield entry, cell
 
 
-def check(planned: Sequence[Planned], store: Store | None, *, force: bool) -> None:
-    """Check that each entry to be run has its device and fits; the first that does not is named and raised."""
-    for entry, cell in planned:
+class Runner:
+    """Runs planned cells on an executor.
+
+    slots: tasks the executor runs at once; store: None keeps nothing and reads nothing back;
+    tell: takes sentences for people; started: called with the number of a task and its cell.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        slots: int,
+        store: Store | None,
+        rules: Rules,
+        *,
+        tell: Callable[[str], None] = lambda _: None,
+        started: Callable[[int, Entry, Cell], None] = lambda *_: None,
+    ) -> None:
+        self._executor, self._window = executor, PER_SLOT * max(1, slots)
+        self._store, self._rules, self._tell, self._started = store, rules, tell, started
+        self._running: dict[Future[Data], _Running] = {}
+        self._elsewhere: deque[tuple[Entry, Cell, int, Lock]] = deque()
+        self._tasks = 0
+        self._stopped = False
+
+    def run(self, planned: Iterable[Planned]) -> Iterator[Done]:
+        """Yield what became of each cell, as it becomes known."""
         try:
-            if needs_run(cell, store, force=force):
-                cell.check()
-        except ResexpError as error:
-            raise type(error)(f"{entry.name}: {error}") from None
+            for place, (entry, cell) in enumerate(planned):
+                if self._stopped:
+                    yield Done(entry, cell, "skipped", place=place)
+                    continue
+                known = None if self._rules.force else self._known(entry, cell)
+                if known is not None:
+                    yield replace(self._count(known), place=place)
+                    continue
+                self._begin(entry, cell, place)
+                while len(self._running) >= self._window:
+                    yield from self._finished()
+            while self._running or self._elsewhere:
+                yield from self._finished()
+                yield from self._look_elsewhere()
+        finally:
+            for future, running in self._running.items():
+                future.cancel()
+                self._release(running)
 
+    def _count(self, done: Done) -> Done:
+        """Note a failure."""
+        if done.failure is not None and self._rules.fail_fast:
+            self._stopped = True
+        return done
 
-def run_entry(
-    entry: Entry, cell: Cell, store: Store | None, *, force: bool, progress: Progress, tell: Callable[[str], None]
-) -> Done:
-    """Run the cell of an entry and say what became of it; a failure of the cell is told, not raised."""
-    start = time.perf_counter()
-    try:
-        execution = execute(cell, store, force=force, progress=progress, tell=tell)
-    except ResexpError as error:
-        return Done(entry, time.perf_counter() - start, error=str(error))
-    except Exception as error:  # noqa: BLE001  (a bug in one experiment must not take the night's other results along)
-        return Done(entry, time.perf_counter() - start, error=f"{type(error).__name__}: {error}")
-    failure = str(execution.save_error) if execution.save_error else None
-    return Done(entry, time.perf_counter() - start, execution, failure)
+    def _known(self, entry: Entry, cell: Cell) -> Done | None:
+        """What an earlier run says of the cell; None where it has to be computed."""
+        if self._store is None:
+            return None
+        stored = self._store.load(cell)
+        if stored is not None:
+            return Done(entry, cell, "read back", 0.0, stored)
+        failure = None if self._rules.retry_failed else self._store.failure(cell)
+        return Done(entry, cell, "failed before", 0.0, failure=failure) if failure is not None else None
+
+    def _begin(self, entry: Entry, cell: Cell, place: int) -> None:
+        """Submit the cell, or put it aside where another run holds it."""
+        lock = self._store.lock(cell) if self._store is not None else None
+        if lock is not None and not lock.take():
+            self._elsewhere.append((entry, cell, place, lock))
+            return
+        self._submit(entry, cell, place, lock)
+
+    def _submit(self, entry: Entry, cell: Cell, place: int, lock: Lock | None) -> None:
+        if lock is not None and lock.left_by is not None:
+            self._tell(started_again(cell, lock))
+        running = _Running(entry, cell, place, lock, time.perf_counter(), self._tasks)
+        self._started(self._tasks, entry, cell)
+        self._tasks += 1
+        try:
+            future = self._executor.submit(work, cell.data())
+        except BaseException:
+            self._release(running)
+            raise
+        self._running[future] = running
+
+    def _finished(self) -> Iterator[Done]:
+        """Wait for a task to end; save and yield what it gave."""
+        if not self._running:
+            return
+        ended, _ = wait(self._running, timeout=LOOK_AGAIN if self._elsewhere else None, return_when=FIRST_COMPLETED)
+        for future in ended:
+            running = self._running.pop(future)
+            try:
+                yield replace(self._count(self._settle(future, running)), task=running.task, place=running.place)
+            finally:
+                self._release(running)
+        if self._stopped:
+            for future in list(self._running):
+                if future.cancel():
+                    running = self._running.pop(future)
+                    self._release(running)
+                    yield Done(running.entry, running.cell, "skipped", task=running.task, place=running.place)
+
+    def _settle(self, future: Future[Data], running: _Running) -> Done:
+        entry, cell, seconds = running.entry, running.cell, time.perf_counter() - running.started
+        try:
+            given = outcome_of(cell, future.result())
+        except ResexpError as error:  # the worker died, or took too long
+            given = Failure.of(error, seconds)
+        if isinstance(given, Failure):
+            return self._failed(Done(entry, cell, "failed", seconds, failure=given))
+        outcome = replace(given, run={**given.run, "entry": entry.name, "sources": dict(cell.sources)})
+        seconds = float(given.run.get("seconds", seconds))
+        if self._store is not None:
+            try:
+                self._store.save(outcome)
+            except ResexpError as error:
+                return Done(entry, cell, "failed", seconds, outcome, Failure.of(error, seconds))
+        return Done(entry, cell, "done", seconds, outcome)
+
+    def _failed(self, done: Done) -> Done:
+        if self._store is not None and done.failure is not None:
+            try:
+                self._store.save_failure(done.cell, done.failure)
+            except ResexpError as error:
+                self._tell(str(error))
+        return done
+
+    def _look_elsewhere(self) -> Iterator[Done]:
+        """Cells that another run held: read back what it finished, take over what it left."""
+        for _ in range(len(self._elsewhere)):
+            entry, cell, place, lock = self._elsewhere.popleft()
+            if self._stopped:
+                yield Done(entry, cell, "skipped", place=place)
+                continue
+            if not lock.take():
+                self._elsewhere.append((entry, cell, place, lock))
+                continue
+            known = self._known(entry, cell)
+            if known is not None:
+                lock.release()
+                yield replace(self._count(known), place=place)
+                continue
+            self._submit(entry, cell, place, lock)
+            if len(self._running) >= self._window:
+                return
+        if self._elsewhere and not self._running:
+            time.sleep(LOOK_AGAIN)
+
+    def _release(self, running: _Running) -> None:
+        if running.lock is not None:
+            running.lock.release()

@@ -10,8 +10,12 @@ from pydantic import BaseModel
 
 from resexp.core.experiment import Experiment
 from resexp.runs import registry
-from resexp.runs.config import ENTRY_KEYS, LONGEST_PLOT, NAME_PATTERN, PLOT_PATTERN, TOP_KEYS
+from resexp.runs.config import TOP_KEYS
+from resexp.runs.entry import MOST_CELLS
 from resexp.runs.settings import Settings
+from resexp.runs.sweep import takes_range
+from resexp.runs.yaml_entry import ENTRY_KEYS, LONGEST_PLOT, NAME_PATTERN, PLOT_PATTERN
+from resexp.runs.yaml_sweep import SWEPT_SETTINGS, ZIP
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -32,12 +36,17 @@ def experiments_schema() -> Schema:
             **_mapping(known, title=name, description=experiment.summary()),
             "type": ["object", "null"],
         }
+        definitions |= _sweep(name, experiment)
     definitions["entry"] = _entry(experiments)
     return {
         "$schema": DIALECT,
         "title": "experiments.yaml",
         **_mapping(
             {
+                "include": {
+                    "description": TOP_KEYS["include"],
+                    "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}],
+                },
                 "defaults": _defaults(common, experiments, definitions),
                 "experiments": {
                     "description": TOP_KEYS["experiments"],
@@ -47,18 +56,25 @@ def experiments_schema() -> Schema:
                     "additionalProperties": {"$ref": "#/$defs/entry"},
                 },
             },
-            required=["experiments"],
+            anyOf=[{"required": ["experiments"]}, {"required": ["include"]}],
         ),
         "$defs": definitions,
     }
 
 
 def _entry(experiments: dict[str, type[Experiment]]) -> Schema:
-    """One entry; which parameters its `set` takes depends on its experiment."""
+    """One entry; which parameters its `set` and `sweep` take depends on its experiment."""
     names = [{"const": name, "description": cls.summary()} for name, cls in experiments.items()]
     form: dict[str, Schema] = {
         "experiment": {"oneOf": names},
         "set": {"type": ["object", "null"]},
+        "sweep": {"type": ["object", "null"]},
+        "seeds": {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MOST_CELLS},
+                {"type": "array", "minItems": 1, "items": _reference("settings", "seed")},
+            ]
+        },
         "plot": {"type": "string", "maxLength": LONGEST_PLOT, "pattern": f"^{PLOT_PATTERN}$"},
         "check": {"type": "boolean"},
     }
@@ -66,11 +82,38 @@ def _entry(experiments: dict[str, type[Experiment]]) -> Schema:
     conditions = [
         {
             "if": {"properties": {"experiment": {"const": name}}, "required": ["experiment"]},
-            "then": {"properties": {"set": {"$ref": f"#/$defs/{_place(name)}"}}},
+            "then": {
+                "properties": {
+                    "set": {"$ref": f"#/$defs/{_place(name)}"},
+                    "sweep": {"$ref": f"#/$defs/{_place(name, 'sweep')}"},
+                    **({} if cls.random else {"seeds": False}),
+                }
+            },
         }
-        for name in experiments
+        for name, cls in experiments.items()
     ]
     return _mapping(properties, required=["experiment"], allOf=conditions)
+
+
+def _sweep(name: str, experiment: type[Experiment]) -> Schema:
+    """What the `sweep` of an experiment takes, and the `zip` in it."""
+    sweep, paired = _place(name, "sweep"), _place(name, "zip")
+    swept: Schema = {}
+    for model, place, keys in (
+        (Settings, "settings", SWEPT_SETTINGS if experiment.random else ()),
+        (experiment, _place(name), experiment.model_fields),
+    ):
+        for key in keys:
+            values: list[Schema] = [{"type": "array", "minItems": 1, "items": _reference(place, key)}]
+            if takes_range(model.model_fields[key].annotation):
+                values.append({"type": "string"})
+            swept[key] = {"description": model.model_fields[key].description, "anyOf": values}
+    group = {"$ref": f"#/$defs/{paired}"}
+    together = {ZIP: {"anyOf": [group, {"type": "array", "items": group}]}}
+    return {
+        paired: {**_mapping(_spellings(paired, swept)), "type": ["object", "null"]},
+        sweep: {**_mapping(_spellings(sweep, swept) | together), "type": ["object", "null"]},
+    }
 
 
 def _defaults(common: Schema, experiments: Iterable[str], definitions: Schema) -> Schema:
@@ -87,9 +130,9 @@ def _defaults(common: Schema, experiments: Iterable[str], definitions: Schema) -
     }
 
 
-def _place(experiment: str) -> str:
+def _place(experiment: str, key: str = "set") -> str:
     """Where an experiment's parameters stand among the definitions; no experiment's name can clash there."""
-    return f"set.{experiment}"
+    return f"{key}.{experiment}"
 
 
 def _properties(place: str, model: type[BaseModel], definitions: Schema) -> Schema:

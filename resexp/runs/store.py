@@ -126,6 +126,11 @@ class Store:
             _write(temporary / "result.csv", table)
             _write(temporary / "run.json", json.dumps(_document(outcome, table), indent=1, allow_nan=False) + "\n")
             _put_in_place(temporary, target)
+        except ValueError as error:  # JSON has no word for nan
+            raise ResexpError(
+                f"The result of {outcome.cell.name} {outcome.cell.id} cannot be stored: {error}. "
+                "An experiment gives None for what is no number."
+            ) from None
         except OSError as error:
             reason = error.strerror or error
             raise ResexpError(

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from resexp.core.errors import UsageError
 
@@ -34,6 +36,15 @@ def listed(option: str, text: str) -> list[str]:
     return items
 
 
+def takes_range(annotation: Any) -> bool:
+    """Whether values of that type are numbers, so that a range can stand for them."""
+    if get_origin(annotation) is Annotated:
+        return takes_range(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return any(map(takes_range, get_args(annotation)))
+    return annotation in (int, float)
+
+
 def _range(option: str, text: str) -> Iterator[str]:
     parts = text.split(":")
     multiply = len(parts) == 3 and parts[2].startswith("x")
@@ -50,4 +61,7 @@ def _range(option: str, text: str) -> Iterator[str]:
     value = start
     while value <= stop:
         yield format(value.normalize(), "f") if value else "0"
-        value = value * step if multiply else value + step
+        following = value * step if multiply else value + step
+        if following == value:
+            raise UsageError(f"{option} {text}: the step is lost beside {value}; use a larger one.")
+        value = following

@@ -7,15 +7,16 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from resexp.core.lab import Progress, no_progress
+from resexp.core.lab import Progress
 from resexp.core.result import FamilyResult, Result
 from resexp.runs.cell import Cell, Outcome, run_cell
+from resexp.runs.engines.child import report
 from resexp.runs.store import Failure
 
 Data = dict[str, Any]
 
 
-def work(task: Data, progress: Progress = no_progress) -> Data:
+def work(task: Data, progress: Progress = report) -> Data:
     """Run the cell that `task` is (`Cell.data`); return `{"result": ..., "run": ...}` or `{"failure": ...}`."""
     start = time.perf_counter()
     try:

@@ -75,15 +75,18 @@ class Problems:
         if not (sentences and follows) and sentence not in sentences:
             sentences.append(sentence)
 
-    def raise_any(self) -> None:
-        """Raise one UsageError with a line for each problem, in the order of the file."""
-        lines = [
-            f"{self.path}:{position.line}:{position.column}: {_shortened(' '.join(sentence.split()), 600)}"
+    def lines(self) -> list[str]:
+        """A line for each problem, in the order of the file."""
+        return [
+            f"{self.path}:{position.line}:{position.column}: {shortened(' '.join(sentence.split()), 600)}"
             for position in sorted(self.found)
             for sentence in self.found[position]
         ]
-        if lines:
-            raise UsageError("\n".join(lines))
+
+    def raise_any(self) -> None:
+        """Raise one UsageError that names every problem, if there is one."""
+        if self.found:
+            raise UsageError("\n".join(self.lines()))
 
 
 def read(path: Path) -> str:
@@ -131,8 +134,18 @@ def parse(text: str, problems: Problems) -> Located | None:
     return _locate(root, problems)
 
 
+def scalar(text: str) -> Scalar:
+    """What the text would be as a plain scalar of a file. Raises ValueError, whose message goes on after the text."""
+    if _half_a_character(text):
+        raise ValueError("is half of a character")
+    for _, pattern, convert in _SCALARS.values():
+        if re.fullmatch(pattern, text):
+            return convert(text)
+    return text
+
+
 def _fatal(path: Path, position: Position, sentence: str) -> UsageError:
-    return UsageError(f"{path}:{position.line}:{position.column}: {_shortened(sentence, 600)}")
+    return UsageError(f"{path}:{position.line}:{position.column}: {shortened(sentence, 600)}")
 
 
 def _position(mark: Any) -> Position:
@@ -261,7 +274,7 @@ def _locate(node: Node, problems: Problems) -> Located:
         try:
             return Located(_scalar(node), position)
         except ValueError as error:
-            problems.add(position, f"{_shortened(node.value)} {error}.")
+            problems.add(position, f"{shortened(node.value)} {error}.")
             return Located(node.value, position)
     expected = "map" if isinstance(node, MappingNode) else "seq"
     if node.tag != _TAG + expected:
@@ -273,7 +286,7 @@ def _locate(node: Node, problems: Problems) -> Located:
 
 def _scalar(node: ScalarNode) -> Scalar:
     text: str = node.value
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _half_a_character(text):
         raise ValueError("is half of a character")
     if node.tag == _TEXT:
         return text
@@ -285,6 +298,10 @@ def _scalar(node: ScalarNode) -> Scalar:
     return convert(text)
 
 
+def _half_a_character(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _members(node: MappingNode, problems: Problems) -> Members:
     members: Members = {}
     for key, value in node.value:
@@ -294,7 +311,7 @@ def _members(node: MappingNode, problems: Problems) -> Members:
             problems.add(position, "A key must be text, not a list or a mapping.")
         elif key.tag != _TEXT:
             problems.add(
-                position, f"The key {_shortened(key.value) or '(empty)'} must be text; put it in quotes or rename it."
+                position, f"The key {shortened(key.value) or '(empty)'} must be text; put it in quotes or rename it."
             )
         elif key.value == "<<":
             sentence = "Merge keys (<<) are not supported; use `defaults:` for shared settings."
@@ -310,10 +327,10 @@ def _members(node: MappingNode, problems: Problems) -> Members:
 
 
 def _tag_name(node: Node) -> str:
-    return _shortened(str(node.tag).replace(_TAG, "!!"))
+    return shortened(str(node.tag).replace(_TAG, "!!"))
 
 
-def _shortened(text: str, longest: int = 60) -> str:
+def shortened(text: str, longest: int = 60) -> str:
     """The text fit for one line of a terminal."""
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
     return text if len(text) <= longest else text[: longest - 3] + "..."

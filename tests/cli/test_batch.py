@@ -54,10 +54,10 @@ def test_dry_run_lists_and_runs_nothing(resexp: Resexp, batch: Path) -> None:
 
 def test_check_of_an_entry_and_of_the_whole(resexp: Resexp, batch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "mlp", lambda *_, **__: 1)
-    assert resexp("run", "batch.yaml").code == 0
-    assert resexp("run", "batch.yaml", "--check").code == 1
+    assert resexp("run", "batch.yaml", "-j0").code == 0
+    assert resexp("run", "batch.yaml", "-j0", "--check").code == 1
     batch.write_text(BATCH.replace("layers: 2}}", "layers: 2}, check: true}"))
-    assert resexp("run", "batch.yaml").code == 1
+    assert resexp("run", "batch.yaml", "-j0").code == 1
 
 
 def test_a_figure_that_cannot_be_written_fails_its_entry_alone(resexp: Resexp, batch: Path) -> None:

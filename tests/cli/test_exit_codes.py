@@ -66,10 +66,10 @@ def test_3_where_an_entry_fails_and_the_others_are_done(
     monkeypatch.setattr(Paths, "table", table)
     file = tmp_path / "batch.yaml"
     file.write_text("experiments:\n  a: {experiment: paths}\n  b: {experiment: parameters, check: true}\n")
-    ended = resexp("run", "batch.yaml")
+    ended = resexp("run", "batch.yaml", "-j0")
     assert ended.code == 3
     assert "a: TypeError: a bug" in ended.err
-    assert "1 of 2 entries failed: a." in ended.err
+    assert "1 of 2 cells failed, in a." in ended.err
     assert list(tmp_path.glob("results/parameters/*/result.csv"))
 
 

@@ -1,61 +1,26 @@
 """experiments.yaml: what is taken, and that everything else is refused with its place and in one sentence."""
 
+import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import model_validator
 
 from resexp.core.errors import UsageError
-from resexp.core.experiment import param
-from resexp.core.result import Value
-from resexp.core.table import Table
-from resexp.runs import config, registry
+from resexp.runs import config, registry, yaml_entry, yaml_sweep
 
-
-class Silent(Table):
-    """An experiment without rows."""
-
-    axes = ("x",)
-    columns = ("x",)
-
-    def table(self) -> Iterable[dict[str, Value]]:
-        return ()
-
-
-class Chain(Silent):
-    """A stand-in with every kind of parameter."""
-
-    depth: int = param(10, "blocks", ge=1)
-    min_length: int | None = param(None, "shortest length")
-    beta: float = param(1.0, "scale of the branch", ge=0)
-    norm: Literal["none", "batchnorm"] = param("none", "normalisation")
-    lengths: tuple[int, ...] = param((), "lengths to list")
-    label: str = param("", "text")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_length is not None and self.min_length > self.depth:
-            raise ValueError(f"--min-length {self.min_length} is more than --depth {self.depth}.")
-        return self
-
-
-class Grid(Silent):
-    """Another, which shares depth and nothing else."""
-
-    depth: int = param(2, "blocks", ge=1, le=100)
+from .stand_ins import EXPERIMENTS
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _registry() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "experiments", lambda: {"chain": Chain, "grid": Grid})
+        patch.setattr(registry, "experiments", lambda: EXPERIMENTS)
         yield
 
 
@@ -97,6 +62,7 @@ def test_reads_entries_with_defaults_under_set(path: Path) -> None:
         settings={"seed": 3, "dtype": "float64", "memory": "4GB"},
         plot="figures/first.svg",
         check=True,
+        file=path,
         line=7,
     )
     assert (second.parameters, second.settings, second.plot, second.check) == ({"depth": 20}, {"seed": 3}, None, False)
@@ -123,6 +89,11 @@ def entry(settings: str, **more: str) -> str:
     """A file whose only entry has these settings, from column 11 of line 4 on."""
     lines = [f"    {key}: {value}" for key, value in more.items()]
     return "\n".join(["experiments:", "  a:", "    experiment: chain", f"    set: {settings}", *lines, ""])
+
+
+def net(*lines: str) -> str:
+    """A file whose only entry is random and has these lines, from column 5 of line 4 on."""
+    return "\n".join(["experiments:", "  a:", "    experiment: net", *(f"    {line}" for line in lines), ""])
 
 
 BAD = {
@@ -194,6 +165,92 @@ BAD = {
         ["norm 1: must be one of"],
     ),
     "wrong setting in defaults": (GOOD.replace("seed: 3", "seed: 1.5"), "3:9", ["whole number"]),
+    "sweep a list": (net("sweep: [1]"), "4:12", ["`sweep` must be a mapping"]),
+    "sweep of a misspelt parameter": (net("sweep: {dpeth: [1]}"), "4:13", ["'dpeth' is not a param", "'depth'"]),
+    "sweep of one value": (net("sweep: {depth: 5}"), "4:20", ["`depth` must be a list", "or a range", "a number (5)"]),
+    "sweep of text by a range": (net('sweep: {scheme: "1:3"}'), "4:21", ["`scheme` must be a list, as in [a, b], not"]),
+    "sweep of nothing": (net("sweep: {depth: []}"), "4:20", ["`depth` has no values"]),
+    "sweep of a wrong value": (net("sweep: {depth: [1, 0, x]}"), "4:24", ["depth 0: must be at least 1"]),
+    "sweep of another wrong value": (net("sweep: {depth: [1, 0, x]}"), "4:27", ['depth "x"', "whole number"]),
+    "sweep down": (net("sweep: {depth: 5:1}"), "4:20", ["depth 5:1: a range is start:stop"]),
+    "sweep of halves": (net("sweep: {depth: 1:2:0.5}"), "4:20", ["depth 1.5: must be a whole number"]),
+    "sweep that stands still": (net("sweep: {beta: 1:2:1e-40}"), "4:19", ["the step is lost"]),
+    "sweep without end": (net("sweep: {beta: 1:2:1e-9}"), "4:19", ["more than 10,000 values"]),
+    "sweep of too large a number": (net("sweep: {depth: 1:1e30:x10}"), "4:20", ["too large"]),
+    "sweep of lists by a list": (net("sweep: {lengths: [1, 2]}"), "4:23", ["must be a list, as in"]),
+    "sweep of lists by a value": (net("sweep: {lengths: 1:3}"), "4:22", ["must be a list of lists"]),
+    "sweep of an item": (net("sweep: {lengths: [[1], [1, x]]}"), "4:32", ["whole number"]),
+    "sweep of a value twice": (net("sweep: {beta: [1, 2, 1.0]}"), "4:26", ["beta 1.0 stands twice"]),
+    "sweep of the seed": (net("sweep: {seed: [1, 2]}"), "4:13", ["`seeds:`"]),
+    "sweep of threads": (net("sweep: {threads: [1, 2]}"), "4:13", ["'threads' cannot be swept", "`set`"]),
+    "sweep of a wrong dtype": (net("sweep: {dtype: [float16]}"), "4:21", ["float32, float64"]),
+    "sweep of dtype without chance": (entry("{}", sweep="{dtype: [float64]}"), "5:13", ["'dtype' cannot be swept"]),
+    "sweep of what is set": (
+        net("set: {depth: 2}", "sweep: {depth: [2]}"),
+        "5:13",
+        ["'depth' stands in `set` (line 4, column 11) and in `sweep`"],
+    ),
+    "zip of what is swept": (
+        net("sweep: {depth: [2], zip: {depth: [2]}}"),
+        "4:31",
+        ["'depth' stands in `sweep` (line 4, column 13) and in `zip`"],
+    ),
+    "zip of what is paired": (
+        net("sweep: {zip: [{depth: [2]}, {depth: [2]}]}"),
+        "4:34",
+        ["'depth' stands in `zip` (line 4, column 20) and in `zip`"],
+    ),
+    "zip of unequal lengths": (
+        net("sweep: {zip: {depth: 1:3, width: [1, 2]}}"),
+        "4:38",
+        ["depth has 3 and width 2"],
+    ),
+    "zip of a pair twice": (
+        net("sweep: {zip: {depth: [1, 1, 1], width: [1, 2, 1]}}"),
+        "4:33",
+        ["depth 1, width 1 stands twice"],
+    ),
+    "zip a number": (net("sweep: {zip: 1}"), "4:18", ["`zip` must be a mapping"]),
+    "zip in a zip": (net("sweep: {zip: {zip: {}}}"), "4:19", ["'zip' is not a parameter"]),
+    "swept combination": (
+        net("set: {scheme: residual}", "sweep: {depth: [1, 300], width: [2, 4]}"),
+        "5:5",
+        ["with depth 300, width 4: depth 300 times width 4 is more than 1000"],
+    ),
+    "default in a swept combination": (
+        "defaults: {scheme: residual}\n" + net("sweep: {depth: [1, 251]}"),
+        "5:5",
+        ["with depth 251: "],
+    ),
+    "too many cells": (net("sweep: {depth: 1:5000, width: 1:500}"), "4:5", ["2,500,000 cells; 1,000,000 are"]),
+    "too many cells by seeds": (net("sweep: {depth: 1:5000}", "seeds: 1000"), "4:5", ["5,000,000 cells"]),
+    "seeds text": (net("seeds: 1:3"), "4:12", ["`seeds` must be a whole number or a list"]),
+    "seeds a fraction": (net("seeds: 8.0"), "4:12", ["`seeds` must be a whole number"]),
+    "seeds true": (net("seeds: true"), "4:12", ["`seeds` must be a whole number"]),
+    "no seeds": (net("seeds: 0"), "4:12", ["must be from 1 to 1,000,000"]),
+    "huge number of seeds": (net("seeds: 1000001"), "4:12", ["must be from 1 to 1,000,000"]),
+    "seeds beyond the largest": (net("seeds: 2", "set: {seed: 9223372036854775807}"), "4:12", ["not so many"]),
+    "empty seeds": (net("seeds: []"), "4:12", ["`seed` has no values"]),
+    "negative seed in a list": (net("seeds: [1, -1]"), "4:16", ["seed -1: must be at least 0"]),
+    "seed twice": (net("seeds: [1, 2, 1]"), "4:19", ["seed 1 stands twice"]),
+    "seeds beside a seed": (
+        net("set: {seed: 1}", "seeds: [1, 2]"),
+        "5:5",
+        ["'seed' stands in `set` (line 4, column 11)"],
+    ),
+    "seeds without chance": (entry("{}", seeds="8"), "5:5", ["chain has no random numbers", "leave `seeds` out"]),
+    "code in set": (net("set: {model: a.py}"), "4:11", ["'model' names code that net runs; use --trust"]),
+    "code in a sweep": (net("sweep: {model: [a.py, b.py]}"), "4:13", ["use --trust"]),
+    "code in a zip": (net("sweep: {zip: {model: [a.py]}}"), "4:19", ["use --trust"]),
+    "code in defaults": ("defaults: {model: a.py}\n" + net("seeds: 2"), "1:12", ["use --trust"]),
+    "include a number": ("include: 1\n", "1:10", ["`include` must be a file name", "a number (1)"]),
+    "include nothing": ("include: []\n", "1:10", ["`include` names no file"]),
+    "include a missing file": ("include: [x.yaml]\n", "1:11", ['"x.yaml": there is no such file']),
+    "include a folder": ("include: .\n", "1:10", ["this is a folder"]),
+    "include a device": ("include: /dev/zero\n", "1:10", ["no regular file"]),
+    "include itself": ("include: ./experiments.yaml\n", "1:10", ["includes this file"]),
+    "include a name that is none": ('include: "a\\0b"\n', "1:10", ["cannot be read"]),
+    "include a long name": ("include: " + "a" * 5000 + "\n", "1:10", ["cannot be read"]),
     "twice at the top": (entry("{}") + "experiments: {}\n", "5:1", ["'experiments'", "on line 1 and on line 5"]),
     "twice an entry": (GOOD.replace("  third:", "  second:"), "15:3", ["'second'", "on line 12 and on line 15"]),
     "twice a parameter": (entry("{depth: 1, depth: 2}"), "4:21", ["'depth' stands twice"]),
@@ -258,6 +315,34 @@ def test_tells_all_problems_at_once_in_the_order_of_the_file(path: Path) -> None
     assert places == ["1:12", "3:3", "3:3", "4:39", "4:42", "4:56", "4:60", "5:38", "5:43"]
 
 
+def test_what_is_swept_takes_no_default(path: Path) -> None:
+    path.write_text(
+        "defaults: {depth: 200}\n"
+        "experiments:\n"
+        "  a: {experiment: chain}\n"
+        "  b: {experiment: grid, sweep: {depth: [1, 2]}}\n"
+    )
+    assert [entry.parameters for entry in config.load(path).entries] == [{"depth": 200}, {}]
+
+
+def test_values_of_all_ranges_together_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "Reading", lambda trust: yaml_sweep.Reading(trust, ranged=5))
+    path.write_text("experiments:\n" + "".join(f"  {n}: {{experiment: net, sweep: {{depth: 1:3}}}}\n" for n in "abc"))
+    with pytest.raises(UsageError, match=r"\A\S*:4:39: All ranges up to here have more than [^\n]*\Z"):
+        config.load(path)
+
+
+def test_combinations_are_tried_within_a_bound_for_the_whole_batch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    monkeypatch.setattr(
+        yaml_entry, "wrong_combinations", lambda entry, most: tried.append(min(most, entry.count)) or []
+    )
+    swept = "{experiment: net, sweep: {depth: 1:100, width: 1:100}}"
+    path.write_text("experiments:\n" + "".join(f"  e{k}: {swept}\n" for k in range(8)))
+    assert len(config.load(path).entries) == 8
+    assert tried == [2000] * 5 + [2] * 3
+
+
 def test_a_problem_of_an_alias_is_told_once(path: Path) -> None:
     path.write_text("experiments:\n  a: {experiment: chain, set: &s {depth: 0}}\n  b: {experiment: chain, set: *s}\n")
     with pytest.raises(UsageError) as caught:
@@ -281,8 +366,15 @@ def test_refuses_what_is_not_a_readable_file(tmp_path: Path) -> None:
     assert "larger than 1 MB" in message(file)
 
 
+SWEPT = net(
+    "set: {seed: 2, biased: true}",
+    "sweep: {depth: 1:64:x2, lengths: [[], [1, 2]], zip: [{width: [1, 2], beta: [0, 1e-3]}, {scheme: [plain]}]}",
+    "seeds: 8",
+)
+
 WORDS = """
-experiments experiment set chain depth a [ ] { } &a *a !!int !x << ... --- # ' 1 - .5 1e9 .nan true ~ é
+experiments experiment set sweep zip seeds include chain net depth width 1:3 2:64:x2
+a [ ] { } &a *a !!int !x << ... --- # ' 1 - .5 1e9 .nan true ~ é
 """
 SPACED = [
     "\n",
@@ -306,8 +398,9 @@ CONTENT = st.one_of(
     st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")),
     st.lists(PIECES, max_size=25).map(lambda pieces: "".join(pieces).encode()),
     st.builds(
-        lambda at, length, text: (GOOD[:at] + text + GOOD[at + length :]).encode(),
-        st.integers(0, len(GOOD)),
+        lambda good, at, length, text: (good[: at % len(good)] + text + good[at % len(good) + length :]).encode(),
+        st.sampled_from([GOOD, SWEPT]),
+        st.integers(0, 1000),
         st.integers(0, 4),
         PIECES,
     ),
@@ -323,9 +416,9 @@ def test_any_content_is_read_or_refused_in_sentences(path: Path, content: bytes)
     except UsageError as error:
         assert all(line.startswith(str(path)) for line in str(error).splitlines())  # noqa: PT017
     else:
-        assert entries
         for found in entries:
-            registry.experiment(found.experiment).model_validate(found.parameters, strict=True)
+            for parameters, _ in itertools.islice(found.combinations(), 100):
+                registry.experiment(found.experiment).model_validate(parameters, strict=True)
             assert (path.parent / found.name).resolve().parent == path.parent.resolve()
 
 

@@ -1,13 +1,14 @@
 """Lists and ranges of one option."""
 
 from fractions import Fraction
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from resexp.core.errors import UsageError
-from resexp.runs.sweep import spread
+from resexp.runs.sweep import spread, takes_range
 
 
 @pytest.mark.parametrize(
@@ -33,11 +34,40 @@ def test_stands_for(text: str, values: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", ",", "1,,2", "5:1", "1:5:0", "1:5:-1", "1:5:x1", "0:5:x2", "1:2:3:4", "a:b", "1:", ":", "1:nan", "1:inf"],
+    [
+        "1:2:1e-40",
+        "1:1e300:x1.00000000000000000000000000000000001",
+        "",
+        " ",
+        ",",
+        "1,,2",
+        "5:1",
+        "1:5:0",
+        "1:5:-1",
+        "1:5:x1",
+        "0:5:x2",
+        "1:2:3:4",
+        "a:b",
+        "1:",
+        ":",
+        "1:nan",
+        "1:inf",
+    ],
 )
 def test_refuses(text: str) -> None:
     with pytest.raises(UsageError, match="--depth"):
         spread("--depth", text)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "takes"),
+    [
+        *((int, True), (float, True), (int | None, True), (Annotated[float, "scale"] | None, True)),
+        *((bool, False), (str, False), (tuple[int, ...], False), (Literal[1, 2], False), (Literal["a"] | None, False)),
+    ],
+)
+def test_numbers_take_ranges(annotation: Any, takes: bool) -> None:
+    assert takes_range(annotation) is takes
 
 
 @given(st.integers(-1000, 1000), st.integers(0, 50), st.fractions("0.001", 10, max_denominator=1000))

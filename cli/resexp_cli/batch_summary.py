@@ -1,0 +1,139 @@
+"""What became of the cells of a batch, entry by entry: counts, verdicts, pooled seeds, figures."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resexp.core.errors import ResexpError
+from resexp.core.result import Result, Value
+from resexp.report.text import plain
+from resexp.runs.resolve import describe
+
+if TYPE_CHECKING:
+    from resexp.runs.batch import Done
+    from resexp.runs.cell import Outcome
+    from resexp.runs.entry import Entry
+
+
+@dataclass(frozen=True)
+class Told:
+    """A sentence for stderr."""
+
+    text: str
+    is_error: bool = False
+
+
+@dataclass
+class EntryState:
+    """One entry so far.
+
+    by_setting: outcomes of each setting by seed, until all its seeds are there; drawn, pooled: by place in the plan.
+    """
+
+    entry: "Entry"
+    states: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    by_setting: "dict[str, dict[int, tuple[int, Outcome]]]" = field(default_factory=dict)
+    drawn: "dict[int, Outcome]" = field(default_factory=dict)
+    pooled: dict[int, list[dict[str, Value]]] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every cell has its state."""
+        return sum(self.states.values()) == self.entry.count
+
+    @property
+    def state(self) -> str:
+        """A word for a single cell, counts for many."""
+        if self.entry.count == 1:
+            return next(iter(self.states), "not run")
+        return ", ".join(f"{count} {state}" for state, count in self.states.items())
+
+
+class Summary:
+    """Takes cells as they end. out: folder of the figures; everything_checked: as if each entry asked for a check."""
+
+    def __init__(self, entries: "Sequence[Entry]", out: Path, *, everything_checked: bool) -> None:
+        self.states = {entry.name: EntryState(entry) for entry in entries}
+        self.judged: list[Result] = []
+        self.checked: list[Result] = []
+        self.broken: dict[str, None] = {}
+        self._out, self._everything_checked = out, everything_checked
+
+    @property
+    def failed(self) -> int:
+        """Cells without a result that is stored, and figures that were not drawn."""
+        return sum(
+            s.states["failed"] + s.states["failed before"] + s.states["figure failed"] for s in self.states.values()
+        )
+
+    def add(self, done: "Done") -> list[Told]:
+        """Count a cell; what there is to say of it."""
+        state = self.states[done.entry.name]
+        state.states[done.state] += 1
+        state.seconds += done.seconds
+        told = self._say(done, state)
+        if done.outcome is not None and done.state != "failed":
+            self._keep(done, done.outcome, state)
+        if state.finished and state.drawn:
+            told += self._draw(state)
+        if done.failure is not None:
+            self.broken[done.entry.name] = None
+        return told
+
+    def _say(self, done: "Done", state: EntryState) -> list[Told]:
+        name = done.entry.name if done.entry.count == 1 else f"{done.entry.name} {done.cell.id}"
+        if done.failure is not None:
+            before = "failed before (--retry-failed runs it again): " if done.state == "failed before" else ""
+            return [Told(f"{name}: {before}{done.failure}", is_error=True)]
+        if done.entry.count > 1 or done.state == "skipped":
+            return []
+        what = "read back" if done.state == "read back" else f"{done.seconds:.1f} s"
+        return [Told(f"{name}: {what}")]
+
+    def _keep(self, done: "Done", outcome: "Outcome", state: EntryState) -> None:
+        """Judge the setting once all its seeds are there, as one sample."""
+        cell = done.cell
+        settings = {**cell.settings.model_dump(mode="json"), "seed": None}
+        key = json.dumps([cell.experiment.model_dump(mode="json"), settings], sort_keys=True)
+        seeds = state.by_setting.setdefault(key, {})
+        seeds[cell.settings.seed] = (done.place, outcome)
+        if len(seeds) < max(1, len(state.entry.seeds)):
+            return
+        del state.by_setting[key]
+        place, first = min(seeds.values(), key=lambda one: one[0])
+        whole = first.result
+        if len(seeds) > 1:
+            from resexp.core.pooling import pool
+
+            whole = pool([seeds[seed][1].result for seed in sorted(seeds)])
+            swept = {name: plain(value) for name, value in describe(first.cell).items() if name in state.entry.sweeps}
+            state.pooled[place] = [
+                {"entry": state.entry.name, **swept, "seeds": len(seeds), **f} for f in whole.headline
+            ]
+        if state.entry.plot is not None:
+            state.drawn[place] = replace(first, result=whole)
+        state.verdicts.update(family.verdict for family in whole.families)
+        slim = Result((), [], families=[replace(family, moments=None) for family in whole.families])
+        self.judged.append(slim)
+        if state.entry.check or self._everything_checked:
+            self.checked.append(slim)
+
+    def _draw(self, state: EntryState) -> list[Told]:
+        """The figure of an entry whose cells are all there."""
+        from resexp.report.figure import draw
+
+        path = self._out / str(state.entry.plot)
+        outcomes = [state.drawn[place] for place in sorted(state.drawn)]
+        state.drawn.clear()
+        try:
+            draw(outcomes, path)
+        except ResexpError as error:
+            state.states["figure failed"] += 1
+            self.broken[state.entry.name] = None
+            return [Told(f"{state.entry.name}: {error}", is_error=True)]
+        return [Told(f"{state.entry.name}: figure {path}")]
