@@ -149,9 +149,8 @@ def main() -> None:
     compare(f"depth {depth}, batch 1", deep, 3, depth, "explicit, weights drawn twice", ["its random numbers alone"])
     command = f"variance --depth {asked.deep} --batch 1 --draws 2 --no-save -q --format csv --engine"
     for name in ("law", "explicit"):
-        print(
-            f"  memory above the import at depth {asked.deep}, {name}: {memory_above_import(f'{command} {name}'):.0f} MB"
-        )
+        memory = memory_above_import(f"{command} {name}")
+        print(f"  memory above the import at depth {asked.deep}, {name}: {memory:.0f} MB")
 
 
 if __name__ == "__main__":
