@@ -67,3 +67,55 @@ def test_a_figure_that_cannot_be_written_fails_its_entry_alone(resexp: Resexp, b
     assert ended.code == 3
     assert "paths-a: The figure could not be written" in ended.err
     assert len(list(batch.parent.glob("results/*/*/run.json"))) == 2
+
+
+SEEDS = """\
+experiments:
+  growth:
+    experiment: variance
+    set: {depth: 2, width: 40, batch: 1, draws: 16}
+    sweep: {scheme: [residual, plain]}
+    seeds: 2
+    plot: growth.svg
+"""
+
+
+def test_more_seeds_compute_what_is_new_and_pool_to_the_same(resexp: Resexp, tmp_path: Path) -> None:
+    (tmp_path / "seeds.yaml").write_text(SEEDS)
+    first = resexp("run", "seeds.yaml", "-j0")
+    assert "4 done" in first.out
+    assert " 32 " not in first.out  # draws are not a column; seeds are
+    more = resexp("run", "seeds.yaml", "-j0", "--set", "seeds=6")
+    assert "4 read back, 8 done" in more.out
+    at_once = resexp("run", "seeds.yaml", "-j0", "--set", "seeds=6", "--out", "fresh")
+    assert "12 done" in at_once.out
+
+    def pooled(out: str) -> list[str]:
+        return out.partition("\n\n")[2].splitlines()
+
+    assert pooled(more.out) == pooled(at_once.out)
+    assert pooled(more.out) != pooled(first.out)
+    assert [line.split()[2] for line in pooled(more.out)[1:]] == ["6"] * (len(pooled(more.out)) - 1)
+    figures = [(tmp_path / folder / "growth.svg").read_bytes() for folder in ("results", "fresh")]
+    assert figures[0] == figures[1]
+
+
+def test_a_batch_over_workers_is_the_batch_in_one_process(resexp: Resexp, batch: Path) -> None:
+    assert resexp("run", "batch.yaml", "-j0", "--out", "inline").code == 0
+    assert resexp("run", "batch.yaml", "-j2", "--out", "workers").code == 0
+    tables = [
+        {str(p.relative_to(batch.parent / folder)): p.read_bytes() for p in (batch.parent / folder).rglob("*.csv")}
+        for folder in ("inline", "workers")
+    ]
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 2
+
+
+def test_a_cell_that_takes_too_long_fails_alone(resexp: Resexp, tmp_path: Path) -> None:
+    slow = "  slow: {experiment: variance, set: {depth: 1000000, batch: 1, engine: law, draws: 8}}\n"
+    (tmp_path / "slow.yaml").write_text(f"experiments:\n{slow}  quick: {{experiment: paths}}\n")
+    ended = resexp("run", "slow.yaml", "-j1", "--timeout", "2")
+    assert ended.code == 3
+    assert "slow" in ended.err
+    assert [line.split()[2] for line in ended.out.splitlines()[1:]] in (["failed", "done"], ["done", "failed"])
+    assert "failed before (--retry-failed runs it again)" in resexp("run", "slow.yaml", "-j1").err
