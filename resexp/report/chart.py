@@ -24,7 +24,7 @@ def chart(
     width: int = 60,
     height: int = 8,
 ) -> Chart | None:
-    """Draw both series, points (x, y), on the same axes; None where fewer than two points are finite.
+    """Draw both series, points (x, y), on the same axes; None where there are not two places to draw.
 
     Theory alone is drawn as `·`, so that it can be told from the measurement without colours.
     """
@@ -32,6 +32,8 @@ def chart(
     if len(points) < 2:
         return None
     left, right = min(x for x, _ in points), max(x for x, _ in points)
+    if left == right:
+        return None
     low, high = min(y for _, y in points), max(y for _, y in points)
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # a constant runs through the middle
         low, high = low - 1.0, high + 1.0

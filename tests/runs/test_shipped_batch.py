@@ -23,6 +23,7 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
         "batchnorm",
         "dead-units",
         "independence",
+        "overflow",
         "paths",
         "parameters",
     }
