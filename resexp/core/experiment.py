@@ -68,6 +68,9 @@ class Experiment(BaseModel, ABC):
     random: ClassVar[bool] = True
     """Whether the numbers depend on seed, device and dtype."""
 
+    runs_code: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that name code of the user's, such as a file with a model: in a batch they need --trust."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         """Refuse a declaration that would only fail when its table is drawn."""
