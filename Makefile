@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 # One target for each entry of experiments.yaml, read from the file itself.
 ENTRIES := $(shell sed -n '/^experiments:/,$$ s/^  \([A-Za-z0-9][A-Za-z0-9._-]*\):.*$$/\1/p' experiments.yaml)
 
-.PHONY: help install run test check-style check-types pytest experiments bench bias calibrate picture clean $(ENTRIES)
+.PHONY: help install run test check-style check-types pytest experiments figures bench torture bias calibrate picture clean $(ENTRIES)
 
 help: ## list the targets
 	@echo "Targets:"
@@ -52,12 +52,18 @@ pytest: $(VENV)/.installed-dev
 experiments: $(VENV)/.installed ## run the whole experiments.yaml
 	$(BIN)/resexp run experiments.yaml
 
+figures: $(filter figure-%,$(ENTRIES)) ## draw all figures; make -j2 figures: two at a time
+
+# Under make -j each target is one process; alone it may use all cores.
 $(ENTRIES): $(VENV)/.installed
-	$(BIN)/resexp run experiments.yaml --only $@
+	$(BIN)/resexp run experiments.yaml --only $@ $(if $(filter -j%,$(MAKEFLAGS)),-j1)
 
 bench: $(VENV)/.installed ## speed against two plainly written baselines and the machine's limit
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/gradients.py
+
+torture: $(VENV)/.installed-dev ## kill batches at random moments, and see that nothing is lost
+	$(BIN)/python benchmarks/torture.py
 
 bias: $(VENV)/.installed ## how far measurements lie from limits, beside the declared bounds
 	$(BIN)/python benchmarks/bias.py
