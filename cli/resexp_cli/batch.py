@@ -118,17 +118,19 @@ def _run(
         _summarise(terminal, summary, total)
     if summary.broken:
         raise BatchError(f"{summary.failed} of {total} cells failed, in {', '.join(summary.broken)}.")
-    if summary.checked:
+    if summary.checked.results:
         terminal.note(check_verdicts(summary.checked))
 
 
 @contextmanager
-def _engine(options: dict[str, Any], progress: "Callable[[int, int, int], None]") -> "Iterator[tuple[Executor, int]]":
-    """What runs the cells, and how many at once."""
+def _engine(
+    options: dict[str, Any], progress: "Callable[[int, int, int], None]"
+) -> "Iterator[tuple[Executor, Callable[[], int]]]":
+    """What runs the cells, and how many at once at any moment."""
     if options["jobs"] == 0:
         from resexp.runs.inline import InlineExecutor
 
-        yield InlineExecutor(progress), 1
+        yield InlineExecutor(progress), lambda: 1
         return
     from resexp.runs.engines import open_engine
 
@@ -140,7 +142,7 @@ def _engine(options: dict[str, Any], progress: "Callable[[int, int, int], None]"
         gpus_per_cell=options["gpus_per_cell"],
         progress=progress,
     ) as engine:
-        yield engine, engine.slots
+        yield engine, lambda: engine.slots
 
 
 def _label(entry: "Entry", cell: "Cell") -> str:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resexp.core.errors import ResexpError
-from resexp.core.result import Result, Value
+from resexp.core.result import Value
 from resexp.report.text import plain
 from resexp.runs.resolve import describe
+from resexp_cli.verdicts import Judged
 
 if TYPE_CHECKING:
     from resexp.runs.batch import Done
     from resexp.runs.cell import Outcome
     from resexp.runs.entry import Entry
+
+MOST_POOLED = 40
+"""Settings of an entry whose pooled figures are listed."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,15 @@ class Told:
 class EntryState:
     """One entry so far.
 
-    by_setting: outcomes of each setting by seed, until all its seeds are there; drawn, pooled: by place in the plan.
+    by_setting: place and outcome of each setting by seed, until all its seeds are there; drawn, pooled: by place, of
+    what is pooled the first ones.
     """
 
     entry: "Entry"
     states: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     verdicts: Counter[str] = field(default_factory=Counter)
-    by_setting: "dict[str, dict[int, tuple[int, Outcome]]]" = field(default_factory=dict)
+    by_setting: "dict[str, dict[int, tuple[int, Outcome | None]]]" = field(default_factory=dict)
     drawn: "dict[int, Outcome]" = field(default_factory=dict)
     pooled: dict[int, list[dict[str, Value]]] = field(default_factory=dict)
 
@@ -59,8 +64,7 @@ class Summary:
 
     def __init__(self, entries: "Sequence[Entry]", out: Path, *, everything_checked: bool) -> None:
         self.states = {entry.name: EntryState(entry) for entry in entries}
-        self.judged: list[Result] = []
-        self.checked: list[Result] = []
+        self.judged, self.checked = Judged(), Judged()
         self.broken: dict[str, None] = {}
         self._out, self._everything_checked = out, everything_checked
 
@@ -77,8 +81,7 @@ class Summary:
         state.states[done.state] += 1
         state.seconds += done.seconds
         told = self._say(done, state)
-        if done.outcome is not None and done.state != "failed":
-            self._keep(done, done.outcome, state)
+        self._keep(done, done.outcome if done.state != "failed" else None, state)
         if state.finished and state.drawn:
             told += self._draw(state)
         if done.failure is not None:
@@ -95,8 +98,8 @@ class Summary:
         what = "read back" if done.state == "read back" else f"{done.seconds:.1f} s"
         return [Told(f"{name}: {what}")]
 
-    def _keep(self, done: "Done", outcome: "Outcome", state: EntryState) -> None:
-        """Judge the setting once all its seeds are there, as one sample."""
+    def _keep(self, done: "Done", outcome: "Outcome | None", state: EntryState) -> None:
+        """Judge the setting once all its seeds are there, as one sample; not where one of them has no outcome."""
         cell = done.cell
         settings = {**cell.settings.model_dump(mode="json"), "seed": None}
         key = json.dumps([cell.experiment.model_dump(mode="json"), settings], sort_keys=True)
@@ -105,23 +108,27 @@ class Summary:
         if len(seeds) < max(1, len(state.entry.seeds)):
             return
         del state.by_setting[key]
-        place, first = min(seeds.values(), key=lambda one: one[0])
+        there = {seed: (place, one) for seed, (place, one) in seeds.items() if one is not None}
+        if len(there) < len(seeds):
+            return
+        place, first = min(there.values(), key=lambda one: one[0])
         whole = first.result
         if len(seeds) > 1:
             from resexp.core.pooling import pool
 
-            whole = pool([seeds[seed][1].result for seed in sorted(seeds)])
+            whole = pool([there[seed][1].result for seed in sorted(there)])
             swept = {name: plain(value) for name, value in describe(first.cell).items() if name in state.entry.sweeps}
             state.pooled[place] = [
                 {"entry": state.entry.name, **swept, "seeds": len(seeds), **f} for f in whole.headline
             ]
+            if len(state.pooled) > MOST_POOLED:
+                del state.pooled[max(state.pooled)]
         if state.entry.plot is not None:
             state.drawn[place] = replace(first, result=whole)
         state.verdicts.update(family.verdict for family in whole.families)
-        slim = Result((), [], families=[replace(family, moments=None) for family in whole.families])
-        self.judged.append(slim)
+        self.judged.add(whole)
         if state.entry.check or self._everything_checked:
-            self.checked.append(slim)
+            self.checked.add(whole)
 
     def _draw(self, state: EntryState) -> list[Told]:
         """The figure of an entry whose cells are all there."""

@@ -89,7 +89,9 @@ def doctor_command() -> None:
 
     found = {"resexp": __version__, "python": platform.python_version(), "platform": platform.platform()}
     found |= {name: installed_version(name) for name in ("torch", "numpy", "click", "rich", "pydantic", "pyyaml")}
-    found |= {"matplotlib": f"{installed_version('matplotlib')} (for --plot; pip install 'resexp[plots]')"}
+    extras = {"matplotlib": ("--plot", "plots"), "distributed": ("dask", "dask"), "polars": ("Parquet", "parquet")}
+    for name, (use, extra) in extras.items():
+        found[name] = f"{installed_version(name)} (for {use}; pip install 'resexp[{extra}]')"
     import torch
 
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0

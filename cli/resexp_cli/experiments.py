@@ -16,7 +16,7 @@ from resexp.runs.resolve import environment_variable, resolve
 from resexp.runs.store import Store
 from resexp_cli.console import Terminal
 from resexp_cli.options import output_options, parameter_options, settings_options
-from resexp_cli.verdicts import check_verdicts
+from resexp_cli.verdicts import Judged, check_verdicts
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def run(
     if save_error is not None:
         raise save_error
     if output.check:
-        terminal.note(check_verdicts([outcome.result for outcome in outcomes]))
+        terminal.note(check_verdicts(Judged.of(outcome.result for outcome in outcomes)))
 
 
 def _check_before(cells: Sequence[Cell], store: Store | None, *, force: bool) -> None:

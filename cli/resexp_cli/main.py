@@ -14,12 +14,15 @@ import click
 
 from resexp import __version__
 from resexp.core.errors import ResexpError
-from resexp_cli import batch, catalogue, experiments, results
+from resexp_cli import batch, catalogue, experiments, results, status, store
 
 VERBS = {
     c.name: c
     for c in (
         batch.run_command,
+        status.status_command,
+        store.export_command,
+        store.clean_command,
         results.compare_command,
         catalogue.list_command,
         catalogue.show_command,

@@ -38,7 +38,7 @@ def from_csv(text: str) -> tuple[tuple[str, ...], list[dict[str, Value]]]:
 def _field(value: Value) -> str:
     if value is None:
         return ""
-    return repr(value) if isinstance(value, float) else str(value)
+    return float.__repr__(value) if isinstance(value, float) else str(value)  # numpy's float64 is one
 
 
 def _value(field: str) -> Value:

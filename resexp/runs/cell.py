@@ -41,6 +41,12 @@ class Cell:
         return resolve_device(self.settings.device) if type(self.experiment).random else "cpu"
 
     @cached_property
+    def kind(self) -> str:
+        """Kind of device that the numbers depend on: what was asked for, even if it is absent, or what `auto` is."""
+        asked = self.settings.device
+        return (self.device if asked == "auto" else asked).partition(":")[0]
+
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """All that the numbers depend on: experiment and its version, parameters, seed, dtype, kind of device."""
         identity: dict[str, Any] = {
@@ -52,7 +58,7 @@ class Cell:
             identity |= {
                 "seed": self.settings.seed,
                 "dtype": self.settings.dtype,
-                "device": self.device.partition(":")[0],
+                "device": self.kind,
             }
         return identity
 
@@ -63,11 +69,14 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def data(self) -> dict[str, Any]:
-        """The cell as plain data, which travels to another process or machine."""
+        """The cell as plain data, which travels to another process or machine and means the same there."""
+        settings = self.settings.model_dump(mode="json")
+        if type(self.experiment).random and settings["device"] == "auto":
+            settings["device"] = self.kind
         return {
             "experiment": self.name,
             "parameters": self.experiment.model_dump(mode="json"),
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": settings,
             "sources": dict(self.sources),
         }
 

@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from resexp.core.errors import ResexpError
+
 BEAT = 5.0  # seconds between two signs of life
 SILENT = 30.0  # seconds without one after which an owner elsewhere is taken for dead
 LONG_SILENT = 600.0  # the same for who looks only once, and by a clock that may differ from the owner's
@@ -48,7 +50,7 @@ class Lock:
         self._seen: tuple[int, float] | None = None
 
     def take(self) -> bool:
-        """Take the lock unless somebody alive holds it. Raises OSError where the folder cannot be written."""
+        """Take the lock unless somebody alive holds it. Raises ResexpError where it can be neither made nor removed."""
         if self._create():
             return True
         holder = self.holder()
@@ -61,19 +63,31 @@ class Lock:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps(asdict(Owner(_machine(), os.getpid(), now, self._token)))
         try:
-            with self.path.open("x") as file:
-                file.write(text)
+            file = self.path.open("x")
         except FileExistsError:
             return False
+        except OSError as error:
+            raise self._trouble("made", error) from None
+        try:
+            with file:
+                file.write(text)
+        except OSError as error:  # a full disk has room for an empty file
+            with suppress(OSError):
+                self.path.unlink()
+            raise self._trouble("written", error) from None
         _heart.keep(self.path)
         return True
 
+    def _trouble(self, what: str, error: OSError) -> ResexpError:
+        return ResexpError(f"The lock {self.path} cannot be {what}: {error.strerror or error}.")
+
     def release(self) -> None:
-        """Give it back, unless somebody has taken it over."""
+        """Give it back, unless somebody has taken it over; one that cannot be removed is that of a dead owner soon."""
         _heart.forget(self.path)
         holder = self.holder()
         if holder is not None and holder.token == self._token:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink()
 
     def holder(self) -> Owner | None:
         """Who holds it; None where nobody does, or a lock was left half written."""
@@ -110,8 +124,10 @@ class Lock:
         aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
         try:
             self.path.rename(aside)
-        except OSError:
-            return False
+        except FileNotFoundError:
+            return False  # somebody was faster
+        except OSError as error:
+            raise self._trouble("removed", error) from None
         moved = Lock(aside).holder()
         try:
             if moved != holder:  # somebody was faster, and holds it now

@@ -5,6 +5,7 @@ A result is written beside its place and renamed into it, so that a kill or a fu
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import traceback
@@ -22,6 +23,10 @@ from resexp.runs.cell import Cell, Outcome
 from resexp.runs.lock import Lock
 
 FORMAT = 1
+MOMENT = 0.1
+"""Seconds of computing that are worth waiting for the disk; a busy one takes a tenth of that."""
+TURNS = 20
+"""Times that a result is put in place where another run stores the same cell at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,10 @@ class Failure:
         """One line for people."""
         last = self.message.strip().splitlines()[-1:] or [""]
         return last[0] if self.type.endswith("Error") and not self.traceback else f"{self.type}: {last[0]}"
+
+
+class UnstorableError(ResexpError):
+    """A result that is not plain data."""
 
 
 class Store:
@@ -83,7 +92,7 @@ class Store:
         document = {"format": FORMAT, **cell.identity, "id": cell.id, **asdict(failure)}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(beside, json.dumps(document, indent=1) + "\n")
+            _write(beside, json.dumps(document, indent=1) + "\n", failure.seconds)
             beside.rename(folder / "error.json")
         except OSError as error:
             raise ResexpError(f"{folder / 'error.json'} could not be saved: {error.strerror or error}.") from None
@@ -117,20 +126,19 @@ class Store:
         return Outcome(cell, result, run, read_back=True) if run.get("id") == cell.id else None
 
     def save(self, outcome: Outcome) -> Path:
-        """Write the outcome; an older one of the same cell is replaced. Raises ResexpError where that fails."""
+        """Write the outcome; an older one of the same cell is replaced. Raises ResexpError where that fails.
+
+        An UnstorableError is the experiment's fault; any other is the disk's.
+        """
         target = self.folder(outcome.cell)
         temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
+        table, document = _as_text(outcome)
         try:
             temporary.mkdir(parents=True)
-            table = to_csv(outcome.result.columns, outcome.result.rows)
-            _write(temporary / "result.csv", table)
-            _write(temporary / "run.json", json.dumps(_document(outcome, table), indent=1, allow_nan=False) + "\n")
+            seconds = float(outcome.run.get("seconds", math.inf))
+            _write(temporary / "result.csv", table, seconds)
+            _write(temporary / "run.json", document, seconds)
             _put_in_place(temporary, target)
-        except ValueError as error:  # JSON has no word for nan
-            raise ResexpError(
-                f"The result of {outcome.cell.name} {outcome.cell.id} cannot be stored: {error}. "
-                "An experiment gives None for what is no number."
-            ) from None
         except OSError as error:
             reason = error.strerror or error
             raise ResexpError(
@@ -141,24 +149,50 @@ class Store:
         return target
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, seconds: float) -> None:
+    """Write a file; wait until it is on the disk, where what it holds took more than a moment to compute.
+
+    Anything else is computed again sooner after a power cut: what is torn then is told by the digest.
+    """
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        if seconds > MOMENT:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
     old = temporary.with_name(temporary.name + ".old")
-    with suppress(FileNotFoundError):
-        target.rename(old)
-    try:
-        temporary.rename(target)
-    except OSError:
+    turns, placed = 0, False
+    while not placed:
+        turns += 1
         with suppress(FileNotFoundError):
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
+        try:
+            temporary.rename(target)
+            placed = True
+        except OSError:
+            with suppress(OSError):
+                old.rename(target)
+            if turns == TURNS or not target.is_dir():  # else another run has stored the same cell in between
+                raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _as_text(outcome: Outcome) -> tuple[str, str]:
+    """result.csv and run.json. Raises UnstorableError where what the experiment gave is not plain data."""
+    result = outcome.result
+    try:
+        for value in (value for row in result.rows for value in row.values() if isinstance(value, float)):
+            if not math.isfinite(value):
+                raise ValueError(f"a row holds {value}")
+        table = to_csv(result.columns, result.rows)
+        return table, json.dumps(_document(outcome, table), indent=1, allow_nan=False) + "\n"
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UnstorableError(
+            f"The result of {outcome.cell.name} {outcome.cell.id} cannot be stored: {error}. An experiment gives text, "
+            "int and float, and None for what is no number."
+        ) from None
 
 
 def _document(outcome: Outcome, table: str) -> dict[str, Any]:
@@ -191,8 +225,11 @@ def read_result(folder: Path) -> tuple[Result, dict[str, Any]]:
             raise ResexpError(f"{folder / 'result.csv'} is not what was stored there; run it again with --force.")
         columns, rows = from_csv(table)
         families = [FamilyResult(**family) for family in document["families"]]
-        return Result(columns, rows, document["headline"], families, document["notes"]), document["run"]
+        headline, notes, run = document["headline"], document["notes"], document["run"]
+        if not (isinstance(headline, list) and isinstance(notes, list) and isinstance(run, dict)):
+            raise TypeError("run.json is not as stored")
+        return Result(columns, rows, headline, families, notes), run
     except FileNotFoundError:
         raise ResexpError(f"{folder} holds no result.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ResexpError(f"The result in {folder} is damaged ({error}); run it again with --force.") from None

@@ -58,7 +58,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[D
     def run(cells: Iterator[Planned], later: Later | None = None, **rules: bool) -> list[Done]:
         later = later or Later()
         monkeypatch.setattr(batch, "wait", later.wait)
-        return list(Runner(later, 2, Store(tmp_path), Rules(**rules)).run(cells))
+        return list(Runner(later, lambda: 2, Store(tmp_path), Rules(**rules)).run(cells))
 
     return run
 
@@ -103,10 +103,10 @@ def test_two_runners_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     first, second = Later(), Later()
     monkeypatch.setattr(batch, "wait", first.wait)
     monkeypatch.setattr(batch, "LOOK_AGAIN", 0.0)
-    one = Runner(first, 1, Store(tmp_path), Rules()).run(planned(2, 3, 4, 5, 6))
+    one = Runner(first, lambda: 1, Store(tmp_path), Rules()).run(planned(2, 3, 4, 5, 6))
     done = [next(one)]
     assert first.most == 2
-    other = Runner(second, 1, Store(tmp_path), Rules(), tell=pytest.fail)
+    other = Runner(second, lambda: 1, Store(tmp_path), Rules(), tell=pytest.fail)
     monkeypatch.setattr(batch, "wait", second.wait)
     other_done = []
     for ended in other.run(planned(2, 3, 4, 5, 6)):
@@ -136,7 +136,7 @@ def test_a_result_that_cannot_be_saved_is_not_lost(
 def test_an_interrupt_gives_the_locks_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later = Later()
     monkeypatch.setattr(batch, "wait", later.wait)
-    run = Runner(later, 3, Store(tmp_path), Rules()).run(planned(*range(2, 20)))
+    run = Runner(later, lambda: 3, Store(tmp_path), Rules()).run(planned(*range(2, 20)))
     next(run)
     assert list(tmp_path.glob("paths/.*.lock"))
     with pytest.raises(KeyboardInterrupt):
@@ -149,5 +149,5 @@ def test_without_a_store_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     later = Later()
     monkeypatch.setattr(batch, "wait", later.wait)
     monkeypatch.chdir(tmp_path)
-    assert states(list(Runner(later, 1, None, Rules()).run(planned(2, 3)))) == ["done", "done"]
+    assert states(list(Runner(later, lambda: 1, None, Rules()).run(planned(2, 3)))) == ["done", "done"]
     assert not list(tmp_path.iterdir())

@@ -40,13 +40,20 @@ class Cluster:
             assert self.scheduler.poll() is None
             time.sleep(0.05)
         self.address = file.read_text().partition('"address": "')[2].partition('"')[0]
-        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder))
-        self.workers = [self._start("worker", *options, "--resources", "GPU=1"), self._start("worker", *options)]
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.add("--resources", "GPU=1")
+        self.add()
+
+    def add(self, *options: str) -> None:
+        """Start one more worker."""
+        every = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self._folder))
+        self.workers.append(self._start("worker", *every, *options))
 
     def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         places = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(self._folder / "scheduler.json"))
         with (self._folder / "log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", "dask", *arguments, *places], stdout=log, stderr=log)
+            command = [sys.executable, "-m", "dask", *arguments, *places]
+            return subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
 
     def end(self) -> None:
         for process in (*self.workers, self.scheduler):
@@ -133,7 +140,7 @@ def test_leaving_stops_what_runs_on_a_cluster_that_goes_on(cluster: Cluster, tmp
         assert engine.submit(abs, -1).result(SOON) == 1
 
 
-def test_a_lost_worker_has_its_calls_run_elsewhere_and_a_lost_scheduler_is_told(
+def test_losing_a_worker_costs_nothing_and_what_cannot_go_on_is_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with started(tmp_path) as cluster, open_engine("dask", workers=0, address=cluster.address) as engine:
@@ -144,6 +151,14 @@ def test_a_lost_worker_has_its_calls_run_elsewhere_and_a_lost_scheduler_is_told(
         lost.wait()
         assert [future.result(SOON) for future in futures] == [left.pid, left.pid]
 
+        left.kill()
+        (tmp_path / "resexp.py").write_text("raise ImportError('there is no resexp here')")
+        cluster.add()
+        error = engine.submit(abs, -1).exception(2 * SOON)
+        assert isinstance(error, CallFailedError)
+        assert "there is no resexp here" in str(error)
+
+        cluster.workers[-1].kill()
         hangs = engine.submit(time.sleep, 60)
         time.sleep(0.3)
         cluster.scheduler.kill()

@@ -9,6 +9,7 @@ import importlib
 import logging
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -35,6 +36,7 @@ Value = TypeVar("Value")
 CONNECT = 8  # seconds a scheduler may take to answer
 COUNT_AGAIN = 2.0  # seconds between two counts of the workers
 STOP = 5.0  # seconds the calls may take to be given up when the engine is shut down
+RUN = "__import__('importlib').import_module('resexp.runs.engines.dask').run_in_slot(call, timeout, version)"
 
 
 def _distributed() -> Any:
@@ -86,10 +88,9 @@ class DaskEngine(Engine):
         call = pickle.dumps((function, arguments, keywords))
         future: Future[Value] = Future()
         remote = self._client.submit(
-            run_in_slot,
-            call,
-            self._timeout,
-            __version__,
+            eval,  # a function of resexp would leave a worker that has none unable to read the message, and silent
+            RUN,
+            {"call": call, "timeout": self._timeout, "version": __version__},
             pure=False,
             retries=0,
             resources={"GPU": self._gpus} if self._gpus else None,
@@ -138,7 +139,7 @@ class DaskEngine(Engine):
             return self._loss()
         return CallFailedError(
             f"Dask could not run it ({type(error).__name__}: {' '.join(str(error).split())}). "
-            f"Do its scheduler and all its workers have resexp {__version__}, and the same packages as here?"
+            f"Do all its workers have resexp {__version__} and the same packages as here?"
         )
 
     def _loss(self) -> EngineLostError:
@@ -150,8 +151,7 @@ class DaskEngine(Engine):
     def _forget(self, future: Future[Any]) -> None:
         remote = self._running.pop(future)
         if future.cancelled() and not self._lost:
-            with suppress(Exception):
-                remote.cancel()
+            self._client.loop.add_callback(self._client.cancel, [remote], asynchronous=True)
 
     def _workers(self) -> list[dict[str, Any]]:
         return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
@@ -201,23 +201,36 @@ async def _ask_scheduler(address: str) -> None:
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[str]:
     """The address of a scheduler with workers on this machine, reached from nowhere else."""
-    with _distributed().LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},  # what is left of it listens on a free port of this machine
-        memory_limit=None,  # it would count the Dask worker, not the process in which a cell runs
-        silence_logs=logging.CRITICAL,
-        
-    ) as cluster:
+    with ExitStack() as stack:
+        with _without_interrupts():
+            cluster = _distributed().LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},  # what is left of it listens on a free port of this machine
+                memory_limit=None,  # it would count the Dask worker, not the process in which a cell runs
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(cluster)
         yield cluster.scheduler_address
 
 
-def dask_setup(_: Any) -> None:
-    """What Dask calls in each worker of a local cluster: an interrupt is the driver's to decide on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ignore an interrupt until here is done; processes that are started here ignore it for ever.
+
+    A cluster that is interrupted half started cannot be ended, and its workers are the driver's to end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
