@@ -11,9 +11,10 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "theory": set(),
     "core": set(),
+    "nets": {"core"},
     "signal": {"core"},
     "runs": {"core", "experiments"},  # the registry scans the package `experiments`; nothing else of runs may
-    "experiments": {"core", "theory", "signal"},
+    "experiments": {"core", "theory", "nets", "signal"},
     "report": {"core", "runs"},
 }
 ONLY_CONSOLE_MAY_IMPORT = "rich"

@@ -1,0 +1,1 @@
+"""Architectures in torch: normalisers, schemes, regularisers, blocks, and one family of nets a file."""
