@@ -56,7 +56,7 @@ def command(experiment: type[Experiment]) -> click.Command:
 
     def callback(quick: bool, settings_file: Path | None, **values: Any) -> None:
         output = Output(**{f.name: values.pop(f.name) for f in fields(Output)})
-        flags = {name: value for name, value in values.items() if value is not None}
+        flags = {name: value for name, value in values.items() if value is not None and value != ()}
         run(experiment, flags, output, quick=quick, settings_file=settings_file)
 
     examples = "\n".join(f"  resexp {example}" for example in experiment.examples)

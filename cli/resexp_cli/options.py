@@ -81,7 +81,8 @@ def output_options(prefix: str) -> list[click.Parameter]:
 def _option(name: str, field: FieldInfo) -> click.Parameter:
     help_text = f"{(field.description or '').strip()}{_default(field)}"
     if is_positional(field):
-        return click.Argument([name], required=False, type=_values(field), help=help_text)
+        several = get_origin(field.annotation) is tuple
+        return click.Argument([name], required=False, nargs=-1 if several else 1, type=_values(field), help=help_text)
     option = name.replace("_", "-")
     if field.annotation is bool:
         return click.Option([f"--{option}/--no-{option}", name], default=None, help=help_text)

@@ -112,6 +112,10 @@ class Experiment(BaseModel, ABC):
         """
         return ()
 
+    def content(self) -> Mapping[str, str]:
+        """What the numbers depend on beside the parameters, such as a digest of a file that one of them names."""
+        return {}
+
     def estimate_memory(self, lab: Lab) -> int | None:
         """Bytes a run takes at its peak, None where not known. Raises UsageError where the lab's budget is exceeded."""
         return None

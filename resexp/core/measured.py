@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class Measured:
         """Where a judged row stands, such as `block 7`."""
         return place_of(self._ordered(self.rows)[judged_row + without_first])
 
-    def judged_axes(self, count: int) -> list[Mapping[str, int]]:
+    def judged_axes(self, count: int) -> list[Mapping[str, Any]]:
         """Axes of the judged rows, of which there are `count`."""
         first = int(self.starts_with_a_definition)
         return [row.axes for row in self._ordered(self.rows)[first : first + count]]

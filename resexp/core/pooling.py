@@ -19,7 +19,7 @@ from resexp.core.verdict import FamilyJudgement, Moments, judge_moments, pooled_
 ARRAYS = ("mean", "deviation", "theory", "bias", "unusable")
 
 
-def kept(moments: Moments, quantity: Quantity, rows: Iterable[Mapping[str, int]]) -> dict[str, Any]:
+def kept(moments: Moments, quantity: Quantity, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Plain data of the moments of a family. rows: the axes of each judged row."""
     arrays = {name: [_plain(x) for x in getattr(moments, name).tolist()] for name in ARRAYS}
     effective = _plain(moments.effective_draws)

@@ -47,12 +47,12 @@ class Verdict(StrEnum):
 class Row:
     """One quantity at one place, measured on every network.
 
-    axes: where (`{"block": 3}`); samples: (draws,);
+    axes: where (`{"block": 3}`, `{"stage": 1, "name": "layer1.0"}`); samples: (draws,);
     statistic: (draws,) what is judged, where that is not the sample itself;
     denominator: (draws,) for a ratio of means over networks, whose numerator the samples then are.
     """
 
-    axes: Mapping[str, int]
+    axes: Mapping[str, Any]
     quantity: str
     samples: "Samples"
     statistic: "Array | None" = None

@@ -1,4 +1,4 @@
-"""How many parameters a network has: fully connected, one residual block, or a bottleneck block.
+"""How many parameters a network has: fully connected, one residual block, a bottleneck block, or any net by name.
 
     mlp         inputs -> D -> ... -> D -> outputs, with L hidden layers of D units
                 D (inputs + (L - 1) D + outputs) weights, L D + outputs biases, 2 L D of batch normalisation
@@ -15,12 +15,19 @@ unless --no-bias. All numbers are exact.
 Problem 11.8: 3,841 parameters with biases, 4,241 with batch normalisation too. Problem 11.10, with both: 2,360,832 for
 the block of 512 channels, 280,832 for the bottleneck with 128 inside.
 
-Source: Prince 2023, problems 11.8 and 11.10, figure 11.7; He et al. 2016 for the bottleneck.
+Other names, such as resnet:50 or densenet:bc-100-12, are nets of the zoo (resexp.nets.zoo), built without memory for
+their weights and counted tensor by tensor, gammas and betas always with them. Published numbers stand beside where they
+are known, and where papers and ports differ a note says by how many and why. With --batch, a forward pass is counted
+too: operations are twice the multiply-accumulates, as torch's counter has them; activations are all layers' outputs.
+
+Source: Prince 2023, problems 11.8 and 11.10, figures 11.7 to 11.9; He et al. 2016 for the bottleneck; the published
+numbers name theirs.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
 
 from pydantic import model_validator
 
@@ -29,7 +36,15 @@ from resexp.core.result import Value
 from resexp.core.table import Table
 from resexp.theory import sizes
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from resexp.nets.accounting import Part
+    from resexp.nets.published import Published
+
 Net = Literal["mlp", "block", "bottleneck"]
+FORMULAS: tuple[Net, ...] = get_args(Net)
+"""Nets that are counted by formula here, in plain names; all others are built."""
 
 NETS_WITH: dict[str, tuple[Net, ...]] = {
     "inputs": ("mlp",),
@@ -57,7 +72,12 @@ class Layer:
 class Parameters(Table):
     """Number of parameters of a network, layer by layer and kind by kind."""
 
-    net: Net = param("mlp", "fully connected net, one convolution of a residual block, or bottleneck", positional=True)
+    net: tuple[str, ...] = param(
+        ("mlp",),
+        "nets: mlp, block, bottleneck, or names such as resnet:50, wrn:28-10, unet",
+        positional=True,
+        min_length=1,
+    )
     inputs: int = param(1, "input units (mlp)", ge=1)
     outputs: int = param(1, "output units (mlp)", ge=1)
     layers: int = param(10, "hidden layers L (mlp)", ge=1, le=100_000)
@@ -68,13 +88,18 @@ class Parameters(Table):
     batchnorm: bool = param(False, "count the gammas and betas of batch normalisation")
     bias: bool = param(True, "count biases")
 
-    axes = ("layer", "kind")
-    columns = ("layer", "kind", "parameters")
+    batch: int | None = param(
+        None, "inputs of a forward pass whose operations and activations are counted (named nets)", ge=1
+    )
+
+    axes = ("net", "layer", "kind")
+    columns = ("net", "layer", "kind", "parameters")
     quick: ClassVar = {}
     examples = (
         "parameters mlp --layers 10 --width 20",
         "parameters block --channels 512 --batchnorm",
         "parameters bottleneck --channels 512 --inner 128 --batchnorm",
+        "parameters resnet:50 resnet:200 cifar-resnet:1001-v2 densenet:bc-100-12",
     )
 
     @model_validator(mode="after")
@@ -82,34 +107,74 @@ class Parameters(Table):
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
         for name, nets in NETS_WITH.items():
             # A default that is spelled out is let through: a stored cell has every parameter spelled out.
-            if self.net not in nets and getattr(self, name) != defaults[name]:
-                raise ValueError(f"--{name} has no meaning for {self.net}; it belongs to {' and '.join(nets)}.")
+            if not set(nets) & set(self.net) and getattr(self, name) != defaults[name]:
+                raise ValueError(
+                    f"--{name} has no meaning for {', '.join(self.net)}; it belongs to {' and '.join(nets)}."
+                )
+        if len(set(self.net)) < len(self.net):
+            raise ValueError(f"net {', '.join(self.net)}: one of them stands twice.")
         return self
 
     def table(self) -> Iterator[dict[str, Value]]:
-        """One row for each layer and kind, then the total."""
-        total = 0
-        for layer in self._layers(self.net):
-            for kind, size in self._kinds(layer).items():
+        """One row for each net, layer and kind, and a total for each net."""
+        for net in self.net:
+            total = 0
+            for layer, kind, size in self._parts(net):
                 total += size
-                yield {"layer": layer.name, "kind": kind, "parameters": size}
-        yield {"layer": "total", "kind": "all", "parameters": total}
+                yield {"net": net, "layer": layer, "kind": kind, "parameters": size}
+            yield {"net": net, "layer": "total", "kind": "all", "parameters": total}
+
+    def _parts(self, net: str) -> Iterator[tuple[str, str, int]]:
+        if net in FORMULAS:
+            for layer in self._layers(net):
+                for kind, size in self._kinds(layer).items():
+                    yield layer.name, kind, size
+            return
+        for part in _built(net).parts:
+            yield part.layer, part.kind, part.parameters
 
     def headlines(self) -> Iterator[tuple[str, float | int, float | int | None]]:
-        """The total against its closed form; for a bottleneck also the block it stands in for."""
-        total = self._total(self.net)
-        yield "parameters", total, self._closed_form(self.net)
-        if self.net == "bottleneck":
-            plain = self._total("block")
-            yield "parameters_of_plain_block", plain, self._closed_form("block")
-            yield "plain_block_over_bottleneck", plain / total, None
+        """Each total against its closed form or its published number; for a bottleneck also the block it stands for."""
+        for net in self.net:
+            name = "parameters" if len(self.net) == 1 else f"parameters of {net}"
+            if net not in FORMULAS:
+                yield from self._named(net, name)
+                continue
+            total = self._total(net)
+            yield name, total, self._closed_form(net)
+            if net == "bottleneck":
+                plain = self._total("block")
+                yield "parameters_of_plain_block", plain, self._closed_form("block")
+                yield "plain_block_over_bottleneck", plain / total, None
+
+    def _named(self, net: str, name: str) -> Iterator[tuple[str, float | int, float | int | None]]:
+        from resexp.nets.accounting import cost
+        from resexp.nets.zoo import input_shape
+
+        built = _built(net)
+        total = sum(part.parameters for part in built.parts)
+        exact = [one for one in _published(net) if one.to == 1]
+        yield name, total, exact[0].parameters + exact[0].difference if exact else None
+        if self.batch is None:
+            return
+        spent = cost(built.net, input_shape(net), self.batch)
+        suffix = "" if len(self.net) == 1 else f" of {net}"
+        yield f"operations{suffix}", spent.operations, None
+        yield f"activation_bytes{suffix}", spent.activations, None
 
     def notes(self) -> Iterator[str]:
-        """Say what was counted."""
-        biases = "biases" if self.bias else "no biases"
-        where = "hidden unit" if self.net == "mlp" else "input channel of each convolution"
-        normalisation = f"gamma and beta for each {where}" if self.batchnorm else "no batch normalisation"
-        yield f"Counted: weights, {biases}, {normalisation}."
+        """Say what was counted, and what others counted."""
+        if set(self.net) & set(FORMULAS):
+            biases = "biases" if self.bias else "no biases"
+            where = "hidden unit" if "mlp" in self.net else "input channel of each convolution"
+            normalisation = f"gamma and beta for each {where}" if self.batchnorm else "no batch normalisation"
+            yield f"Counted: weights, {biases}, {normalisation}."
+        for net in self.net:
+            for one in _published(net) if net not in FORMULAS else ():
+                rounded = f", rounded to {one.to:,}" if one.to > 1 else ""
+                differs = f"; {one.difference:+,} here" if one.difference else ""
+                why = f": {one.note}" if one.note else ""
+                yield f"{net}: {one.parameters:,} in {one.source}{rounded}{differs}{why}."
 
     def _layers(self, net: Net) -> Iterator[Layer]:
         if net == "mlp":
@@ -147,3 +212,26 @@ class Parameters(Table):
         if net == "block":
             return sizes.block(self.channels, self.kernel, **counted)
         return sizes.bottleneck(self.channels, self.inner, self.kernel, **counted)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A net without memory for its weights, and its parameter tensors."""
+
+    net: "nn.Module"
+    parts: "tuple[Part, ...]"
+
+
+@lru_cache(maxsize=8)
+def _built(name: str) -> Built:
+    from resexp.nets.accounting import on_meta, parts
+    from resexp.nets.zoo import factory
+
+    net = on_meta(factory(name))
+    return Built(net, tuple(parts(net)))
+
+
+def _published(name: str) -> "tuple[Published, ...]":
+    from resexp.nets.published import published
+
+    return tuple(published(name))

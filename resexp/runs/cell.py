@@ -54,6 +54,9 @@ class Cell:
             "version": type(self.experiment).version,
             "parameters": self.experiment.model_dump(mode="json"),
         }
+        content = self.experiment.content()
+        if content:
+            identity["content"] = dict(content)
         if type(self.experiment).random:
             identity |= {
                 "seed": self.settings.seed,

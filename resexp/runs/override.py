@@ -18,9 +18,9 @@ from resexp.core.experiment import Experiment
 from resexp.runs import registry
 from resexp.runs.complaints import about
 from resexp.runs.entry import MOST_CELLS, Axis, Entry, consecutive, too_many, wrong_combinations
-from resexp.runs.resolve import NEVER_SWEPT, environment_variable, is_list
+from resexp.runs.resolve import choices, environment_variable, is_list
 from resexp.runs.settings import Settings
-from resexp.runs.sweep import listed, spread
+from resexp.runs.sweep import listed
 from resexp.runs.yaml_source import Problems, parse, scalar, shortened
 from resexp.runs.yaml_values import kind
 
@@ -157,7 +157,7 @@ def _values(experiment: type[Experiment], name: str, text: str) -> list[Any]:
         texts = tuple(listed(name, text))
         pairs = [(tuple(map(_scalar, texts)), texts)]
     else:
-        pairs = [(_scalar(part), part) for part in ([text] if name in NEVER_SWEPT else spread(name, text))]
+        pairs = [(_scalar(part), part) for part in choices(experiment, name, name, text)]
     return list(dict.fromkeys(_taken(model, name, value, written) for value, written in pairs))
 
 

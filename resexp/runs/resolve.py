@@ -10,7 +10,7 @@ from resexp.core.errors import UsageError
 from resexp.core.experiment import Experiment
 from resexp.runs.cell import Cell
 from resexp.runs.settings import Settings
-from resexp.runs.sweep import MOST_VALUES, listed, spread
+from resexp.runs.sweep import MOST_VALUES, listed, spread, takes_range
 
 NEVER_SWEPT = ("device", "memory", "threads")
 """Settings that the numbers do not depend on, so that no column could tell their values apart."""
@@ -86,12 +86,22 @@ def _cells(experiment: type[Experiment], said: Mapping[str, Any], sources: Mappi
 
 def _choices(experiment: type[Experiment], name: str, value: Any) -> list[Any]:
     """Values that one option stands for; text may be a list or a range, plain data stands for itself."""
-    option = f"--{name.replace('_', '-')}"
-    if not isinstance(value, str) or name in NEVER_SWEPT:
+    if not isinstance(value, str):
         return [value]
+    option = f"--{name.replace('_', '-')}"
     if is_list(experiment, name):
         return [tuple(listed(option, value))]
-    return spread(option, value)
+    return list(choices(experiment, name, option, value))
+
+
+def choices(experiment: type[Experiment], name: str, option: str, text: str) -> list[str]:
+    """Texts that the text of one option stands for: a list, or a range where values are numbers."""
+    if name in NEVER_SWEPT or name in experiment.runs_code:  # names of nets have commas and colons of their own
+        return [text]
+    field = experiment.model_fields.get(name) or Settings.model_fields[name]
+    if takes_range(field.annotation):
+        return spread(option, text)
+    return list(dict.fromkeys(listed(option, text)))
 
 
 def swept(cells: Sequence[Cell]) -> list[str]:

@@ -19,9 +19,9 @@ def built(e):
     def convolution(inputs, outputs, kernel):
         return [*normalised(nn.BatchNorm2d, inputs), nn.Conv2d(inputs, outputs, kernel, bias=e.bias, device="meta")]
 
-    if e.net == "block":
+    if e.net == ("block",):
         return nn.Sequential(*convolution(e.channels, e.channels, e.kernel))
-    if e.net == "bottleneck":
+    if e.net == ("bottleneck",):
         return nn.Sequential(
             *convolution(e.channels, e.inner, 1),
             *convolution(e.inner, e.inner, e.kernel),
@@ -40,10 +40,10 @@ SETTINGS = [
     {},
     {"inputs": 7, "outputs": 3, "layers": 1, "width": 5},
     {"inputs": 2, "outputs": 9, "layers": 4, "width": 13},
-    {"net": "block"},
-    {"net": "block", "channels": 6, "kernel": 5},
-    {"net": "bottleneck"},
-    {"net": "bottleneck", "channels": 10, "inner": 10, "kernel": 1},
+    {"net": ("block",)},
+    {"net": ("block",), "channels": 6, "kernel": 5},
+    {"net": ("bottleneck",)},
+    {"net": ("bottleneck",), "channels": 10, "inner": 10, "kernel": 1},
 ]
 
 
@@ -69,7 +69,7 @@ def test_problem_11_8_by_kind():
 
 
 def test_problem_11_10_in_one_command():
-    result = Parameters(net="bottleneck", batchnorm=True).compute(LAB)
+    result = Parameters(net=("bottleneck",), batchnorm=True).compute(LAB)
     figures = {row["quantity"]: row["mean"] for row in result.headline}
     assert figures["parameters"] == 280_832
     assert figures["parameters_of_plain_block"] == 2_360_832
@@ -84,8 +84,8 @@ def test_problem_11_10_in_one_command():
     ("values", "sentence"),
     [
         ({"channels": 64}, "--channels has no meaning for mlp; it belongs to block and bottleneck"),
-        ({"net": "block", "inner": 64}, "--inner has no meaning for block; it belongs to bottleneck"),
-        ({"net": "bottleneck", "width": 3}, "--width has no meaning for bottleneck; it belongs to mlp"),
+        ({"net": ("block",), "inner": 64}, "--inner has no meaning for block; it belongs to bottleneck"),
+        ({"net": ("bottleneck",), "width": 3}, "--width has no meaning for bottleneck; it belongs to mlp"),
     ],
 )
 def test_parameters_of_another_net_are_refused(values, sentence):
@@ -94,5 +94,31 @@ def test_parameters_of_another_net_are_refused(values, sentence):
 
 
 def test_a_cell_with_every_parameter_spelled_out_is_the_same_cell():
-    experiment = Parameters(net="block", channels=6)
+    experiment = Parameters(net=("block",), channels=6)
     assert Parameters.parse(experiment.model_dump()) == experiment
+
+
+def test_named_nets_side_by_side_against_published_numbers():
+    names = ("resnet:50", "cifar-resnet:110", "wrn:28-10", "densenet:bc-100-12")
+    result = Parameters(net=names).compute(LAB)
+    totals = {row["net"]: row["parameters"] for row in result.rows if row["layer"] == "total"}
+    assert totals == dict(zip(names, (25_557_032, 1_727_962, 36_479_194, 769_162), strict=True))
+    assert [family.verdict for family in result.families] == ["agree"] * 4
+    for net in names:
+        assert sum(r["parameters"] for r in result.rows if r["net"] == net and r["layer"] != "total") == totals[net]
+
+
+def test_kinds_and_costs_of_a_named_net():
+    result = Parameters(net=("mlp:3x5,norm=batch,inputs=2,outputs=4",), batch=7).compute(LAB)
+    by_kind = dict.fromkeys(("weights", "biases", "gammas", "betas", "all"), 0)
+    for row in result.rows:
+        by_kind[row["kind"]] += row["parameters"]
+    assert by_kind == {"weights": 10 + 25 + 25 + 20, "biases": 19, "gammas": 15, "betas": 15, "all": 129}
+    figures = {row["quantity"]: row["mean"] for row in result.headline}
+    assert figures["operations"] == 2 * 7 * 80
+    assert figures["activation_bytes"] >= 4 * 7 * (15 + 4)
+
+
+def test_unknown_nets_are_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'resnet:50'"):
+        Parameters(net=("resnt:50",)).compute(LAB)
