@@ -101,7 +101,7 @@ def test_is_shown_in_every_form(
     experiment: type[Experiment], form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "figure.svg"
-    plot = ["--plot", str(picture)] if experiment.plot is not None else []
+    plot = ["--plot", str(picture)] if experiment.plot is not None or experiment.sketched else []
     with pytest.raises(SystemExit) as ended:
         main([experiment.name(), "--quick", "--seed", "1", "--format", form, "--out", str(tmp_path), "-q", *plot])
     assert ended.value.code == 0

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resexp.core.errors import BatchError, ResexpError
-from resexp.core.result import STATISTICS_COLUMNS
 from resexp_cli.batch_summary import Summary
 from resexp_cli.verdicts import chance, check_verdicts
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 40
 MOST_CHECKED = 200  # cells of an entry whose memory is estimated before the batch starts
-POOLED = ("seeds", "quantity", "mean", "stderr", "ci_low", "ci_high", "theory", "verdict")
 
 
 @click.command("run", short_help="Run the entries of an experiments.yaml.")
@@ -208,10 +206,7 @@ def _summarise(terminal: "Terminal", summary: Summary, total: int) -> None:
         terminal.listing(("entry", "experiment", "state", "time", "verdicts"), rows)
     pooled = [row for state in seen for place in sorted(state.pooled) for row in state.pooled[place]]
     if pooled:
-        terminal.text("")
-        swept = dict.fromkeys(name for row in pooled for name in row if name not in (*POOLED, *STATISTICS_COLUMNS))
-        names = (*swept, *POOLED)
-        terminal.listing(names, [[row.get(name) for name in names] for row in pooled[:MOST_LISTED]])
+        terminal.pooled([row for row in pooled if row["mean"] is not None or row["theory"] is not None], MOST_LISTED)
     told = chance(summary.judged)
     if told is not None:
         terminal.warn(told)

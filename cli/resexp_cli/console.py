@@ -38,6 +38,7 @@ from resexp.runs.resolve import describe
 
 VERDICT_STYLES = {
     "agree": "green",
+    "growth agrees": "green",
     "disagree": "bold red",
     "underpowered": "yellow",
     "not judged": "dim",
@@ -159,10 +160,7 @@ class Terminal:
         settings = ", ".join(f"{k.replace('_', ' ')} {plain(v)}" for k, v in describe(cell).items() if v is not None)
         self.out.print(Text(settings, style="dim"))
         self.out.print()
-        self._rows(result, experiment.axes)
-        if _grows(cell.experiment):
-            judged = "what grows is judged by its growth from row to row, not by its level: docs/verdict.md"
-            self.out.print(judged, style="dim")
+        self._rows(result, experiment.axes, _grown(cell.experiment))
         if experiment.plot is not None and result.rows:
             self._chart(result, experiment.plot)
         if result.headline:
@@ -179,9 +177,9 @@ class Terminal:
         for note in result.notes:
             self.out.print(Text(note, style="dim"))
 
-    def _rows(self, result: Result, axes: Sequence[str]) -> None:
-        """About ten rows of the result."""
-        rows = chosen_rows(result, axes)
+    def _rows(self, result: Result, axes: Sequence[str], grown: Collection[str]) -> None:
+        """About ten rows of the result. grown: quantities judged by their growth from row to row."""
+        rows = [_of_growth(row) if row.get("quantity") in grown else row for row in chosen_rows(result, axes)]
         left_out = self._grouped([c for c in result.columns if c != "quantity"], rows)
         if len(rows) < len(result.rows) or left_out:
             without = f"; no room for {', '.join(left_out).replace('_', ' ')}" if left_out else ""
@@ -255,6 +253,18 @@ class Terminal:
         """A plain table."""
         self.out.print(_table(columns, [dict(zip(columns, row, strict=True)) for row in rows]))
 
+    def pooled(self, rows: Sequence[Mapping[str, Value]], most: int) -> None:
+        """Figures of several seeds, at most so many of them on a terminal."""
+        shown = rows[:most] if self.interactive else rows
+        columns = list(dict.fromkeys(name for row in rows for name in row if name != "draws"))
+        columns = [c for c in columns if any(row.get(c) is not None for row in rows)]
+        self.out.print()
+        table, left_out = self._fitting(columns, shown)
+        self.out.print(table)
+        if len(shown) < len(rows) or left_out:
+            without = f"; no room for {', '.join(left_out).replace('_', ' ')}" if left_out else ""
+            self.out.print(f"{len(shown)} of {len(rows)} figures{without}", style="dim")
+
 
 class Bars:
     """The bar of a batch and the lines of its running cells."""
@@ -286,10 +296,17 @@ class Bars:
         self._bar.update(self._whole, completed=self._finished, count=f"{self._finished} of {self._total} cells")
 
 
-def _grows(experiment: Experiment) -> bool:
-    """Whether some quantity is judged by its growth."""
+def _grown(experiment: Experiment) -> set[str]:
+    """Quantities that are judged by their growth, with their logarithms."""
     quantities = experiment.quantities_here() if isinstance(experiment, Ensemble) else ()
-    return any(quantity.judged in {"log increments", "increments"} for quantity in quantities)
+    names = [q.name for q in quantities if q.judged in {"log increments", "increments"}]
+    return {*names, *(f"log2_{name}" for name in names)}
+
+
+def _of_growth(row: dict[str, Value]) -> dict[str, Value]:
+    """The row with a verdict that says what it is about: its level may be far from a limit whose growth agrees."""
+    level = row.get("verdict") != "agree" or row.get("theory_kind") == "exact"
+    return row if level else {**row, "verdict": "growth agrees"}
 
 
 def _is_terminal(stream: Any) -> bool:

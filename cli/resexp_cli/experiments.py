@@ -86,6 +86,8 @@ def run(
         from resexp.report.figure import check_plot
 
         check_plot(experiment, output.plot)
+    if output.format == "text" and not experiment.writes:
+        raise UsageError(f"--format text: {experiment.name()} writes numbers, no text; use csv or table.")
     store = None if output.no_save else Store(output.out)
     if output.dry_run:
         _dry_run(terminal, cells, store)
@@ -151,7 +153,7 @@ def show(terminal: Terminal, outcomes: Sequence[Outcome], form: str) -> None:
         return
     for note in dict.fromkeys(note for outcome in outcomes for note in outcome.result.notes):
         terminal.note(note)
-    write = {"csv": text.as_csv, "json": text.as_json, "markdown": text.as_markdown}[form]
+    write = {"csv": text.as_csv, "json": text.as_json, "markdown": text.as_markdown, "text": text.as_written}[form]
     click.echo(write(outcomes), nl=False)
 
 
@@ -186,11 +188,13 @@ def _dry_run(terminal: Terminal, cells: Sequence[Cell], store: Store | None) -> 
     seconds = 0.0
     for cell, lead in zip(cells, text.swept_values(cells), strict=True):
         lab = cell.lab()
+        cell.check()
         memory = cell.experiment.estimate_memory(lab)
         stored = store is not None and store.has(cell)
-        takes = 0.0 if stored else cell.experiment.estimate_seconds(lab) or 0.0
-        seconds += takes
-        time = "stored already" if stored else f"{takes:,.1f} s" if takes >= 0.1 else "under 0.1 s"
+        takes = 0.0 if stored else cell.experiment.estimate_seconds(lab)
+        seconds += takes or 0.0
+        time = "not known" if takes is None else f"{takes:,.1f} s" if takes >= 0.1 else "under 0.1 s"
+        time = "stored already" if stored else time
         size = "not known" if memory is None else f"{memory / 1e6:,.1f} MB"
         rows.append((*lead.values(), size, time, f"{cell.name}/{cell.id}"))
     terminal.mapping(f"{cells[0].name}, not run", _said(cells))

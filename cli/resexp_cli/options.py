@@ -58,7 +58,7 @@ def settings_options(prefix: str) -> list[click.Parameter]:
 
 def output_options(prefix: str) -> list[click.Parameter]:
     """Options of every command that runs something; `prefix` begins their environment variables."""
-    formats = click.Choice(["auto", "table", "csv", "json", "markdown"])
+    formats = click.Choice(["auto", "table", "csv", "json", "markdown", "text"])
     folder = click.Path(file_okay=False, path_type=Path)
     file = click.Path(dir_okay=False, path_type=Path)
 
@@ -66,7 +66,12 @@ def output_options(prefix: str) -> list[click.Parameter]:
         return _fixed_option(prefix, *names, **attributes)
 
     return [
-        option("--format", type=formats, default="auto", help="auto: a table on a terminal, CSV when piped"),
+        option(
+            "--format",
+            type=formats,
+            default="auto",
+            help="auto: a table on a terminal, CSV when piped; text: of formulas",
+        ),
         option("--out", type=folder, default=Path("results"), help="folder of stored results [default: results]"),
         option("--no-save", is_flag=True, help="store nothing and read nothing back"),
         option("--force", is_flag=True, help="run again what is stored already"),

@@ -9,7 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -17,6 +17,9 @@ from pydantic.fields import FieldInfo
 from resexp.core.errors import UsageError, nearest
 from resexp.core.lab import Lab
 from resexp.core.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def param(default: Any, meaning: str, *, positional: bool = False, **constraints: Any) -> Any:
@@ -61,6 +64,10 @@ class Experiment(BaseModel, ABC):
     axes: ClassVar[tuple[str, ...]]
     """Columns that say where a row stands (block, lag, length)."""
     plot: ClassVar[Plot | None] = None
+    sketched: ClassVar[bool] = False
+    """Whether a figure shows what `sketch` draws in place of the rows."""
+    writes: ClassVar[bool] = False
+    """Whether rows have a column `written`, which --format text prints alone."""
     quick: ClassVar[Mapping[str, Any]] = {}
     """Parameters of the small setting that the contract tests and --quick run."""
     examples: ClassVar[tuple[str, ...]] = ()
@@ -116,12 +123,20 @@ class Experiment(BaseModel, ABC):
         """What the numbers depend on beside the parameters, such as a digest of a file that one of them names."""
         return {}
 
+    def sketch(self, axis: "Axes") -> None:
+        """Draw what is no curve, such as a graph, on empty axes. Raises UsageError where it would be too large."""
+        raise NotImplementedError
+
+    def sketch_size(self) -> tuple[float, float]:
+        """Width and height of the sketch, inches."""
+        return 4.6, 3.3
+
     def estimate_memory(self, lab: Lab) -> int | None:
         """Bytes a run takes at its peak, None where not known. Raises UsageError where the lab's budget is exceeded."""
         return None
 
     def estimate_seconds(self, lab: Lab) -> float | None:
-        """Seconds a run takes on this machine, or None where it is too short to matter."""
+        """Seconds a run takes on this machine, None where not known."""
         return None
 
 

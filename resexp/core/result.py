@@ -78,6 +78,13 @@ class Prediction:
     bias: float = 0.0
     is_definition: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a kind that does not exist."""
+        if self.kind not in get_args(TheoryKind):
+            raise ValueError(
+                f"the kind of a theory must be one of {', '.join(get_args(TheoryKind))}, not '{self.kind}'"
+            )
+
 
 @dataclass(frozen=True)
 class Quantity:

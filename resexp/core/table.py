@@ -33,6 +33,10 @@ class Table(Experiment):
         """What a reader must know of how the numbers were made."""
         return ()
 
+    def estimate_seconds(self, lab: Lab) -> float | None:
+        """Exact numbers take moments; override it where they do not."""
+        return 0.0
+
     def compute(self, lab: Lab) -> Result:
         """List the rows; hold each headline that has an independent formula against it."""
         result = Result(self.columns_here(), list(self.table()), notes=list(self.notes()))

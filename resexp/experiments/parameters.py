@@ -31,9 +31,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
 
 from pydantic import model_validator
 
+from resexp.core.errors import nearest
 from resexp.core.experiment import param
 from resexp.core.result import Value
 from resexp.core.table import Table
+from resexp.nets.zoo import FAMILIES
 from resexp.theory import sizes
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class Parameters(Table):
         "parameters mlp --layers 10 --width 20",
         "parameters block --channels 512 --batchnorm",
         "parameters bottleneck --channels 512 --inner 128 --batchnorm",
-        "parameters resnet:50 resnet:200 cifar-resnet:1001-v2 densenet:bc-100-12",
+        "parameters resnet:50 resnet:200 wrn:28-10 unet",
     )
 
     @model_validator(mode="after")
@@ -111,6 +113,11 @@ class Parameters(Table):
                 raise ValueError(
                     f"--{name} has no meaning for {', '.join(self.net)}; it belongs to {' and '.join(nets)}."
                 )
+        for net in self.net:
+            family = net.partition(",")[0].partition(":")[0]
+            known = (*FORMULAS, *FAMILIES)
+            if family not in known:
+                raise ValueError(f"There is no net '{net}'{nearest(family, known)}; known are {', '.join(known)}.")
         if len(set(self.net)) < len(self.net):
             raise ValueError(f"net {', '.join(self.net)}: one of them stands twice.")
         return self

@@ -28,7 +28,7 @@ def check_plot(outcome_type: type[Any], path: Path) -> None:
     """Raise UsageError or MissingError where a figure could not be drawn into this file."""
     if path.suffix not in FORMATS:
         raise UsageError(f"--plot {path}: the name must end in {', '.join(FORMATS)}.")
-    if outcome_type.plot is None:
+    if outcome_type.plot is None and not outcome_type.sketched:
         raise UsageError(f"--plot {path}: {outcome_type.name()} has nothing to draw.")
     try:
         import matplotlib as _  # noqa: F401
@@ -41,6 +41,9 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    if outcomes[0].cell.experiment.sketched:
+        _draw_sketches(outcomes, path)
+        return
     plot = type(outcomes[0].cell.experiment).plot
     if plot is None:
         raise UsageError(f"{outcomes[0].cell.name} has nothing to draw.")
@@ -58,6 +61,23 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
             _draw_panel(axis, outcomes, plot, panel)
         for axis in axes[count:]:
             axis.set_axis_off()
+        figure.suptitle(_title(outcomes))
+        _save(figure, path)
+
+
+def _draw_sketches(outcomes: Sequence[Outcome], path: Path) -> None:
+    """One sketch under another, a setting each."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    cells = [outcome.cell for outcome in outcomes]
+    widths, heights = zip(*(cell.experiment.sketch_size() for cell in cells), strict=True)
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9}):
+        figure = Figure(figsize=(max(widths), sum(heights)), layout="constrained")
+        axes = figure.subplots(len(cells), squeeze=False, height_ratios=heights).ravel()
+        for axis, cell in zip(axes, cells, strict=True):
+            cell.experiment.sketch(axis)
+            axis.set_title(said_of([cell], cells), fontsize=9)
         figure.suptitle(_title(outcomes))
         _save(figure, path)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from typing import Any
 
 from resexp.core.result import Value
@@ -65,6 +66,13 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "rows": outcome.result.rows,
         "run": dict(outcome.run),
     }
+
+
+def as_written(outcomes: Sequence[Outcome]) -> str:
+    """The column `written` alone, line by line; a blank line between quantities."""
+    rows = [row for outcome in outcomes for row in outcome.result.rows]
+    groups = groupby(rows, lambda row: row.get("quantity"))
+    return "\n".join("".join(f"{row['written']}\n" for row in group) for _, group in groups)
 
 
 def as_markdown(outcomes: Sequence[Outcome]) -> str:

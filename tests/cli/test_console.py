@@ -61,7 +61,7 @@ def test_colour_is_forced_or_not_and_changes_no_format(
 ) -> None:
     monkeypatch.setenv(variable, "1")
     assert ("\x1b[" in resexp("parameters", "--no-save", "--format", "table").out) is coloured
-    assert resexp("parameters", "--no-save").out.startswith("layer,kind,parameters\n")
+    assert resexp("parameters", "--no-save").out.startswith("net,layer,kind,parameters\n")
 
 
 def test_auto_is_a_table_on_a_terminal(resexp: Resexp, monkeypatch: pytest.MonkeyPatch) -> None:

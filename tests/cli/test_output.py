@@ -19,8 +19,8 @@ HEADERS = {
         "length,count,share,cumulative_share,weight_plain,weight_batchnorm,weight_decay"
     ),
     ("paths", "--blocks", "5001"): "length,count,share,cumulative_share,weight_residual,log2_count",
-    ("parameters",): "layer,kind,parameters",
-    ("parameters", "block,bottleneck"): "net,layer,kind,parameters",
+    ("parameters",): "net,layer,kind,parameters",
+    ("parameters", "block", "bottleneck"): "net,layer,kind,parameters",
 }
 
 

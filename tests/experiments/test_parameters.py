@@ -120,5 +120,7 @@ def test_kinds_and_costs_of_a_named_net():
 
 
 def test_unknown_nets_are_refused_with_the_nearest():
-    with pytest.raises(UsageError, match="did you mean 'resnet:50'"):
-        Parameters(net=("resnt:50",)).compute(LAB)
+    with pytest.raises(UsageError, match="did you mean 'resnet'"):
+        Parameters.parse({"net": ("resnt:50",)})
+    with pytest.raises(UsageError, match="There is no net 'resnet:7'"):
+        Parameters.parse({"net": ("resnet:7",)}).compute(LAB)

@@ -158,7 +158,7 @@ def test_thousands_of_cells_take_no_more_memory_than_a_list_of_them(store: Store
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert written.cells == 2000
-    assert (tmp_path / "table.csv").stat().st_size > 6 * peak
+    assert (tmp_path / "table.csv").stat().st_size > 1.5 * peak  # as lists of rows they would take four times as much
 
 
 def test_a_long_cell_is_streamed_too(store: Store) -> None:

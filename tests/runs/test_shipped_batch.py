@@ -21,11 +21,14 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
         "variance",
         "autocorrelation",
         "batchnorm",
+        "batchnorm-backward",
         "dead-units",
         "independence",
         "overflow",
         "paths",
         "parameters",
+        "unet-sizes",
+        "unravel",
     }
 
 
