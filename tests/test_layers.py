@@ -12,9 +12,10 @@ MAY_IMPORT = {
     "theory": set(),
     "core": set(),
     "nets": {"core"},
+    "probing": {"core", "nets"},
     "signal": {"core"},
     "runs": {"core", "experiments"},  # the registry scans the package `experiments`; nothing else of runs may
-    "experiments": {"core", "theory", "nets", "signal"},
+    "experiments": {"core", "theory", "nets", "signal", "probing"},
     "report": {"core", "runs"},
 }
 ONLY_CONSOLE_MAY_IMPORT = "rich"

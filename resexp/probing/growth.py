@@ -1,0 +1,152 @@
+"""How a moment grows from block to block: constant, linear, power or exponential, or honestly undecided.
+
+Networks differ by a random walk in the logarithm, so what is fitted is the step of the mean logarithm from one block to
+the next, weighed by how much that step varies over networks (the noise of a step may fall with depth as a power):
+
+    exponential  r              linear  log((1 + rho (j+1)) / (1 + rho j))              power  p log((j+1) / j)
+
+A law is named if its quasi-BIC is lower than every other's by MARGIN: chi-square over the dispersion of the best law,
+so that blocks that differ among themselves count as noise, not as evidence. `constant` is a claim of its own: that all
+growth together is less than a quarter, with 95 % confidence. Below LEAST points nothing is named.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from resexp.core.statistics import Array, Summary, student_quantile, summarise_growth
+
+Law = Literal["constant", "linear", "power", "exponential"]
+LAWS: tuple[Law, ...] = get_args(Law)
+LEAST = 8
+MARGIN = 6.0
+ALIKE = 0.05
+"""Difference of logarithms below which a power counts as the line that it resembles."""
+NEGLIGIBLE = math.log(1.25)
+"""Logarithm of a growth over all blocks that is still called constant."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What the fits say of one stage.
+
+    law: None where undecided; candidates: laws that are not ruled out; points: values a network; step: growth a block,
+    geometric mean over networks and its interval; total: the same over all blocks; parameter: rate, rho or exponent.
+    """
+
+    law: Law | None
+    candidates: tuple[Law, ...]
+    points: int
+    step: Summary
+    total: Summary
+    parameter: float = math.nan
+
+    @property
+    def told(self) -> str:
+        """The law in words."""
+        if self.law is not None:
+            return self.law
+        if self.points < LEAST:
+            return f"undecided ({self.points} values, and {LEAST} are the least)"
+        return f"undecided ({' or '.join(self.candidates)})"
+
+
+def fit(log: Array) -> Growth | None:
+    """Fit the laws to the logarithms of a moment, (draws, blocks); None where some are not finite, or no step is."""
+    if log.shape[1] < 2 or len(log) < 2 or not np.isfinite(log).all():
+        return None
+    steps = log.shape[1] - 1
+    whole = log[:, -1] - log[:, 0]
+    step, total = summarise_growth(whole / steps), summarise_growth(whole)
+    if log.shape[1] < LEAST:
+        return Growth(None, LAWS, log.shape[1], step, total)
+    if _is_constant(whole):
+        return Growth("constant", ("constant",), log.shape[1], step, total, 0.0)
+    increments = np.diff(log, axis=1)
+    mean, weights = increments.mean(axis=0), len(log) / _noise(increments)
+    fits = {law: _fitted(law, mean, weights) for law in LAWS[1:]}
+    dispersion = max(1.0, min(chi for chi, _ in fits.values()) / max(1, steps - 1))
+    scores = {law: chi / dispersion for law, (chi, _) in fits.items()}  # all have one parameter
+    still = float(np.sum(weights * mean**2)) / dispersion - math.log(steps)
+    best = min(scores.values())
+    candidates = tuple(law for law in LAWS[1:] if scores[law] < best + MARGIN)
+    if candidates == ("linear", "power") and _alike(fits["linear"][1], fits["power"][1], steps):
+        candidates = ("linear",)
+    if still < best + MARGIN:
+        candidates = ("constant", *candidates)
+    law = candidates[0] if len(candidates) == 1 else None
+    parameter = fits[law][1] if law is not None else math.nan
+    return Growth(law, candidates, log.shape[1], step, total, parameter)
+
+
+def _is_constant(whole: Array) -> bool:
+    half = student_quantile(0.975, len(whole) - 1) * float(whole.std(ddof=1)) / math.sqrt(len(whole))
+    return abs(float(whole.mean())) + half < NEGLIGIBLE
+
+
+def _noise(increments: Array) -> Array:
+    """Variance over networks of each step, smoothed to a power of the step's number, (steps,)."""
+    floor = 1e-12 + 1e-6 * float(np.square(increments).mean())
+    variance = increments.var(axis=0, ddof=1) + floor
+    number = np.log(np.arange(1, len(variance) + 1))
+    centred = number - number.mean()
+    slope = float(np.clip(centred @ np.log(variance) / (centred @ centred), -3.0, 1.0))
+    shape = np.exp(slope * number)
+    return np.asarray(shape * (variance / shape).mean())
+
+
+def _fitted(law: Law, mean: Array, weights: Array) -> tuple[float, float]:
+    """Chi-square of a law's best fit, and its parameter."""
+    if law == "linear":
+        return _fitted_linear(mean, weights)
+    j = np.arange(1, len(mean) + 1)
+    shape = np.ones(len(mean)) if law == "exponential" else np.log((j + 1) / j)
+    parameter = float(np.sum(weights * shape * mean) / np.sum(weights * shape**2))
+    return float(np.sum(weights * (mean - parameter * shape) ** 2)), parameter
+
+
+def _fitted_linear(mean: Array, weights: Array) -> tuple[float, float]:
+    """The same by search: rho > -1 / steps, from a line that falls to nothing to one that starts at nothing."""
+    steps = len(mean)
+    j = np.arange(steps + 1)
+
+    def chi(rho: float) -> float:
+        return float(np.sum(weights * (mean - np.diff(np.log1p(rho * j))) ** 2))
+
+    grid = np.concatenate([-np.linspace(0.999, 0.001, 60) / steps, np.logspace(-5, 4, 120)])
+    at = int(np.argmin([chi(rho) for rho in grid]))
+    low, high = grid[max(0, at - 1)], grid[min(len(grid) - 1, at + 1)]
+    for _ in range(60):
+        third = (high - low) / 3
+        low, high = (low, high - third) if chi(low + third) < chi(high - third) else (low + third, high)
+    rho = float((low + high) / 2)
+    return chi(rho), rho
+
+
+def _alike(rho: float, exponent: float, steps: int) -> bool:
+    """Whether a line and a power are the same curve as far as it was looked at: a line that starts near nothing."""
+    j = np.arange(steps + 1)
+    return bool(np.abs(np.log1p(rho * j) - exponent * np.log1p(j)).max() < ALIKE)
+
+
+def block_beyond(log: Array, growth: Growth, target: Array) -> Array | None:
+    """Block at which each network's law reaches `target` (draws,), logarithms as in `log` (draws, blocks).
+
+    Blocks are counted from the first value, 0. None where no law is named, or a network never gets there.
+    """
+    if growth.law is None or growth.law == "constant":
+        return None
+    last = log.shape[1] - 1
+    rise, need = log[:, -1] - log[:, 0], target - log[:, 0]
+    if (rise <= 0).any():
+        return None
+    with np.errstate(over="ignore"):
+        if growth.law == "exponential":
+            found = need / (rise / last)
+        elif growth.law == "linear":
+            found = np.expm1(np.minimum(need, 700.0)) / (np.expm1(rise) / last)
+        else:
+            found = np.exp(np.minimum(need / (rise / math.log(last + 1)), 700.0)) - 1
+    return np.asarray(found) if np.isfinite(found).all() and found.max() < 1e9 else None
