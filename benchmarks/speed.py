@@ -118,8 +118,8 @@ def memory_above_import(arguments: str) -> float:
     for code in ("import torch, resexp_cli.main", f"from resexp_cli.main import main; main({arguments.split()!r})"):
         before = f"{code}"
         done = subprocess.run(
-            [sys.executable, "-c", f"import torch, resource\ntry:\n    {before}\nexcept SystemExit: pass\n"
-             "import sys; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"],
+            [sys.executable, "-c", f"import torch\ntry:\n    {before}\nexcept SystemExit: pass\n"
+             "import sys; print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0], file=sys.stderr)"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         peaks.append(int(done.stderr.split()[-1]) / 1000)

@@ -45,6 +45,7 @@ class BatchNorm(Ensemble):
     draws: int = param(64, "independent random networks", ge=2, le=100_000_000)
     burn_in: int | None = param(None, "layers at each end that are not judged; 5, fewer in a shallow net", ge=1)
 
+    version: ClassVar[int] = 2
     axes = ("block",)
     quantities = (
         Quantity(

@@ -119,7 +119,9 @@ class BatchNorm:
     def forward(self, x: Tensor) -> Tensor:
         """Normalised x."""
         centred = torch.sub(x, x.mean(1, keepdim=True), out=self._output)
-        deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True).mul_(x.shape[1] ** -0.5)
+        # Squares and a sum: torch's norm over the middle dimension takes ten times as long.
+        squares = torch.mul(centred, centred, out=self._scratch.beside(x))
+        deviation = squares.mean(1, keepdim=True).sqrt_()
         self._inverse = deviation.masked_fill_(deviation == 0, torch.inf).reciprocal_()  # (networks, 1, width)
         return centred.mul_(self._inverse)
 

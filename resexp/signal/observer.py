@@ -20,6 +20,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 RESCALE_BEYOND = 2.0**20  # root mean square
+SAFE_ABOVE, SAFE_BELOW = 1e-12, 1e15  # norms whose squares, and those of all entries that matter, float32 holds
 ROOM = 36.0  # binary orders a float32 signal may go beyond that before the next look: its norm squares it
 
 
@@ -70,8 +71,10 @@ class Trail:
 
     def norm(self, x: Tensor) -> Tensor:
         """Norm of each network's x, (networks,)."""
-        # Without rescaling a float32 norm would overflow long before the activations do.
-        norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2), dtype=None if self._every else torch.float64)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2))
+        if not self._every and not ((norm > SAFE_ABOVE) & (norm < SAFE_BELOW)).all():
+            # Without rescaling a float32 norm leaves its range long before the activations do.
+            norm = torch.linalg.vector_norm(x, dim=(1, 2), dtype=torch.float64)
         return norm
 
     def rescale(self, x: Tensor, step: int) -> Tensor | None:
@@ -132,10 +135,10 @@ class Observer:
         self._deviations.append(self.trail.norm(centred))
         self._sums.append(over_batch.sum((1, 2)))
 
-    def see_branch_input(self, x: Tensor, block: int) -> None:
-        """Note the norm of what goes into the last weights of the branch behind a block."""
+    def see_branch_input(self, x: Tensor, block: int, norm: Tensor | None) -> None:
+        """Note the norm of what goes into the last weights of the branch behind a block. norm: where it is known."""
         if block in self._rows:
-            self._branch_inputs.append(self.trail.norm(x))
+            self._branch_inputs.append(self.trail.norm(x) if norm is None else norm)
 
     def result(self, gradient: Trail) -> Pass:
         """All numbers of the pass; `gradient` was seen from the last block to the first."""
@@ -165,4 +168,4 @@ class Observer:
 
 def as_numbers(norms: list[Tensor]) -> Floats:
     """Stack small tensors (networks,) into one array (rows, networks)."""
-    return torch.stack(norms).double().cpu().numpy()
+    return torch.stack([norm.double() for norm in norms]).cpu().numpy()

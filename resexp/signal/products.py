@@ -31,8 +31,8 @@ class Product(Protocol):
     def forward(self, x: Tensor) -> Tensor:
         """X @ W."""
 
-    def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> None:
-        """H <- skip h + branch x @ W."""
+    def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> Tensor | None:
+        """H <- skip h + branch x @ W; returns the norms of x, (networks,), where they fell off."""
 
     def backward(self, g: Tensor) -> Tensor:
         """G @ W transposed; leaves g as it is."""
@@ -48,9 +48,10 @@ class Multiply:
         """X @ W."""
         return torch.bmm(x, self._weights(), out=self._scratch.beside(x))
 
-    def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> None:
-        """H <- skip h + branch x @ W."""
+    def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> Tensor | None:
+        """H <- skip h + branch x @ W; no norms."""
         h.baddbmm_(x, self._weights(), beta=skip, alpha=branch)
+        return None
 
     def backward(self, g: Tensor) -> Tensor:
         """G @ W transposed."""
@@ -81,10 +82,11 @@ class LawOfProduct:
         self._see(x)
         return torch.bmm(self._root_of_gram, self._normals, out=self._scratch.beside(x)).mul_(self._std)
 
-    def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> None:
-        """H <- skip h + branch std L Z."""
+    def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> Tensor | None:
+        """H <- skip h + branch std L Z; no norms."""
         self._see(x)
         h.baddbmm_(self._root_of_gram, self._normals, beta=skip, alpha=branch * self._std)
+        return None
 
     def _see(self, x: Tensor) -> None:
         self._input = x.clone() if self._keep else x
@@ -121,12 +123,14 @@ class LawOfProductOfOne(LawOfProduct):
         self._see(x)
         return torch.mul(self._normals, self._length, out=self._scratch.beside(x)).mul_(self._std)
 
-    def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> None:
-        """H <- skip h + branch std |a| z."""
+    def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> Tensor | None:
+        """H <- skip h + branch std |a| z; returns |a|."""
         self._see(x)
         if skip != 1.0:
             h.mul_(skip)
         h.addcmul_(self._normals, self._length, value=branch * self._std)
+        length: Tensor = self._length.view(-1)
+        return length
 
     def _see(self, x: Tensor) -> None:
         self._input = x.clone() if self._keep else x

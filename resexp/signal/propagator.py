@@ -171,9 +171,9 @@ class Propagator:
             x = layer.forward(x)
         last = branch[-1]
         if isinstance(last, Multiply | LawOfProduct):
+            norm = last.add_to(h, x, scheme.skip, scheme.branch)
             if observer is not None:
-                observer.see_branch_input(x, block)
-            last.add_to(h, x, scheme.skip, scheme.branch)
+                observer.see_branch_input(x, block, norm)
         else:
             x = last.forward(x)
             h.mul_(scheme.skip).add_(x, alpha=scheme.branch)
