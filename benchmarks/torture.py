@@ -90,12 +90,11 @@ class Counted(Table):
 
 import os
 import sys
-import tempfile
 import time
 from typing import Literal
 
 from resexp.core.experiment import Experiment, param
-from resexp.core.result import FamilyResult, Result
+from resexp.core.result import Result
 
 Mood = Literal[
     "well", "raises", "hangs", "nan", "prints", "exits", "aborts", "nothing", "numpy", "nests", "mute", "closes"

@@ -23,11 +23,13 @@ def second_moment(x: Tensor) -> float:
         x = x.detach()
         norm = float(torch.linalg.vector_norm(x, dtype=wide(x)))
         if 1 / SAFE < norm < SAFE or norm != norm or not x.numel():
-            return norm**2 / max(x.numel(), 1)
-        largest = float(x.abs().amax())
-        if largest == 0.0 or largest in (float("inf"),):
+            return norm * norm / max(x.numel(), 1)
+        low, high = torch.aminmax(x)
+        largest = max(-float(low), float(high))
+        if largest in {0.0, float("inf")}:
             return largest
-        return (float(torch.linalg.vector_norm(x.to(wide(x)) / largest)) * largest) ** 2 / x.numel()
+        norm = float(torch.linalg.vector_norm(x.to(wide(x)) / largest)) * largest
+        return norm * norm / x.numel()
 
 
 def moments(x: Tensor, batch_axis: int | None) -> Moments:

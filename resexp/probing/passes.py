@@ -1,5 +1,6 @@
 """One forward and one backward pass of a net, looked into."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from resexp.core.errors import ResexpError
 from resexp.probing.explain import explain_backward, explain_forward
 from resexp.probing.frames import Frames
 from resexp.probing.guard import Guard
+from resexp.probing.moments import second_moment
 from resexp.probing.output import choose, random_direction, random_labels
 from resexp.probing.sums import Addition
 from resexp.probing.trace import Trace
@@ -89,7 +91,7 @@ def run(
             recurrent=list(trace.recurrent),
             output=chosen.where,
             loss=told,
-            finite=bool(chosen.tensor.detach().isfinite().all()),
+            finite=math.isfinite(second_moment(chosen.tensor)),
         )
         trace.marks.of(chosen.tensor)  # counts what scripted code hides up to the output
         found.hidden = trace.marks.hidden

@@ -21,9 +21,9 @@ def work(task: Data, progress: Progress = report) -> Data:
     start = time.perf_counter()
     try:
         outcome = run_cell(Cell.from_data(task), progress)
+        return {"result": asdict(outcome.result), "run": dict(outcome.run)}
     except Exception as error:  # noqa: BLE001  (a bug in one experiment must not take the night's other results along)
         return {"failure": asdict(Failure.of(error, time.perf_counter() - start))}
-    return {"result": asdict(outcome.result), "run": dict(outcome.run)}
 
 
 def outcome_of(cell: Cell, data: Data) -> Outcome | Failure:

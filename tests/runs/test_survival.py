@@ -238,6 +238,13 @@ def test_what_cannot_be_stored_is_a_failure_of_the_cell_and_kept_as_one(tmp_path
     assert len(list(tmp_path.rglob("*"))) == 4  # two folders, the table and run.json
 
 
+def test_an_experiment_that_gives_no_result_fails_its_cell_in_any_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Paths, "compute", lambda *_: None)
+    assert [one.state for one in run(Store(tmp_path), 3, 4)] == ["failed", "failed"]
+
+
 def test_numbers_of_numpy_are_written_as_numbers() -> None:
     import numpy as np
 
