@@ -884,6 +884,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.steps) - STEPS.keys():
         parser.error(f"no such step: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that mounts and folders go
     print(f"--seed {options.seed}", flush=True)
     broken = []
     for name in options.steps or STEPS:

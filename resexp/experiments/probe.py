@@ -164,7 +164,7 @@ class Probe(Ensemble):
     def _draws(self) -> "Draws":
         from resexp.probing.reinitialise import Draws
 
-        return Draws(self._make(), fixed=self.weights is not None, permuted=self.init == "permuted")
+        return Draws(self._make(), fixed=self.weights is not None, asked=self.init == "permuted")
 
     def _examples(self) -> "Examples":
         from resexp.nets.load import default_input

@@ -8,6 +8,7 @@ import numpy as np
 from resexp.core.statistics import Summary
 from resexp.probing.findings import Finding
 from resexp.probing.growth import Growth
+from resexp.probing.line import STEP
 from resexp.probing.stages import Stage
 from resexp.probing.survey import Survey
 
@@ -18,14 +19,18 @@ DEAD = 0.05
 SHATTERED = 0.3
 FEWEST_BLOCKS = 3
 """Blocks below which growth is not worth advice."""
+MUCH = 10.0
+"""Growth over a stage by a sum from which a remedy is told."""
 SOON = 4
 """An overflow within so many times the depth is worth a sentence."""
 
 
 def sentences(survey: Survey, found: Sequence[Finding]) -> Iterator[str]:
     """All that is worth saying, the advice first."""
+    yield from _explosion([finding for finding in found if finding.known and finding.known.law == "exponential"])
     for finding in found:
-        yield from _advice(survey, finding, several=len(found) > 1)
+        where = f"Stage {finding.stage.number}, {_span(survey, finding.stage)}: " if len(found) > 1 else ""
+        yield from (f"{where}{sentence}" for sentence in _of_stage(finding))
     yield from _signals(survey)
     yield from _structure(survey)
     yield from _not_measured(survey)
@@ -47,48 +52,60 @@ def _interval(summary: Summary) -> str:
     return f" (95 % interval {summary.ci_low:.3g} to {summary.ci_high:.3g})"
 
 
-def _advice(survey: Survey, finding: Finding, *, several: bool) -> Iterator[str]:
-    """Of one stage."""
-    where = f"Stage {finding.stage.number}, {_span(survey, finding.stage)}: " if several else ""
-    blocks, known = finding.stage.blocks, finding.known
-    if blocks < FEWEST_BLOCKS:
+def _explosion(found: Sequence[Finding]) -> Iterator[str]:
+    """Of all stages together whose theory is growth by a factor."""
+    forward = [f.forward for f in found if f.forward is not None and _matters(f.forward)]
+    backward = [f.backward for f in found if f.backward is not None and _matters(f.backward)]
+    blocks = sum(finding.stage.blocks for finding in found)
+    if blocks < FEWEST_BLOCKS or not (forward or backward):
         return
-    explodes = _matters(finding.forward), _matters(finding.backward)
-    if known.law == "exponential" and any(explodes):
-        told = []
-        if explodes[0] and finding.forward is not None:
-            told.append(
-                f"variance (second moment) grows {_factor(finding.forward.step)} per block over {blocks} blocks"
-            )
-        if explodes[1] and finding.backward is not None:
-            told.append(f"the squared gradient grows {_factor(finding.backward.step)} per block towards the input")
-        remedy = f"scale the branches by 1/sqrt({blocks}) = {1 / math.sqrt(blocks):.2g}, or normalise first"
-        yield f"{where}{' and '.join(told)}: {remedy}."
-    elif known.name == "post-norm" and finding.backward is not None and _matters(finding.backward, either=True):
-        step = finding.backward.step
+    stages = f" in {len(found)} stages" if len(found) > 1 else ""
+    told = []
+    if forward:
+        told.append(f"variance (second moment) grows {_factors(forward)} per block over {blocks} blocks{stages}")
+    if backward:
+        told.append(f"the squared gradient grows {_factors(backward)} per block towards the input")
+    remedy = f"scale the branches by 1/sqrt({blocks}) = {1 / math.sqrt(blocks):.2g}, or normalise first"
+    yield f"{' and '.join(told)}: {remedy}."
+
+
+def _factors(grown: Sequence[Growth]) -> str:
+    """`1.98x`, or `1.5x to 1.98x` where stages differ."""
+    steps = sorted((growth.step for growth in grown), key=lambda step: step.mean or 0.0)
+    low, high = _factor(steps[0]), _factor(steps[-1])
+    return low if low == high else f"{low} to {high}"
+
+
+def _of_stage(finding: Finding) -> Iterator[str]:
+    """Of one stage whose theory is anything else, and where its numbers end."""
+    blocks, known, forward, backward = finding.stage.blocks, finding.known, finding.forward, finding.backward
+    if known is None or blocks < FEWEST_BLOCKS:
+        return
+    if known.name == "post-norm" and backward is not None and _matters(backward, either=True):
         yield (
-            f"{where}the squared gradient changes by {_factor(step)} per block towards the input, as it does with a "
+            f"the squared gradient changes by {_factor(backward.step)} per block towards the input, as it does with a "
             "norm after each sum: warm the learning rate up, or normalise first in each branch."
         )
-    elif known.law == "linear" and explodes[0] and finding.forward is not None and finding.forward.law == "exponential":
-        yield (
-            f"{where}the second moment grows {_factor(finding.forward.step)} per block, by a factor rather than a sum, "
-            f"although there is {known.told}: later branches give out more than earlier ones; look at what follows the "
-            "norm, and at the batch variance (inputs or tokens that become alike add up)."
-        )
-    elif known.law == "linear" and explodes[0] and finding.forward is not None:
-        total = finding.forward.total.mean or 1.0
-        yield (
-            f"{where}the second moment grows {total:.3g} times over {blocks} blocks, by a sum rather than a factor, as "
-            f"with {known.told}: no need to act; initialising the last layer of each branch {math.sqrt(blocks):.2g} "
-            "times smaller would keep it level."
-        )
+    if known.law == "linear" and forward is not None and _matters(forward):
+        total = forward.total.mean or 1.0
+        if forward.law == "exponential":
+            yield (
+                f"the second moment grows {_factor(forward.step)} per block, by a factor rather than a sum, although "
+                f"there is {known.told}: later branches give out more than earlier ones; look at what follows the "
+                "norm, and at the batch variance (inputs or tokens that become alike add up)."
+            )
+        elif total > MUCH:
+            yield (
+                f"the second moment grows {total:.3g} times over {blocks} blocks, by a sum rather than a factor, as it "
+                f"does with {known.told}: no need to act; a last layer in each branch that starts "
+                f"{math.sqrt(blocks):.2g} times smaller would keep it level."
+            )
     for name, beyond in finding.overflow.items():
         first = float(np.min(beyond))
         if first < SOON * blocks:
             yield (
-                f"{where}{name} overflows at block {first:,.0f} to {float(np.max(beyond)):,.0f}, were the stage so "
-                f"long; it has {blocks}."
+                f"{name} overflows at block {first:,.0f} to {float(np.max(beyond)):,.0f}, were the stage so long; it "
+                f"has {blocks}."
             )
 
 
@@ -121,7 +138,7 @@ def _signals(survey: Survey) -> Iterator[str]:
             )
     if len(survey.line) and survey.line.mean() < SHATTERED:
         yield (
-            f"Gradients are shattered: 1/{survey.line_points - 1} of the way from one input to another, the gradient "
+            f"Gradients are shattered: {STEP:.3g} of the way from one input to another, the gradient "
             f"correlates by {survey.line.mean():.2f} with what it was (1: it does not change)."
         )
 

@@ -9,23 +9,28 @@ from resexp.core.statistics import Array
 from resexp.probing.growth import Growth, block_beyond, fit
 from resexp.probing.schemes import Known, nearest
 from resexp.probing.stages import Stage
+from resexp.probing.sums import Addition
 from resexp.probing.survey import Series, Survey
 
 LARGEST = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": 3.4028e38}
 
+FARTHEST = 100
+"""Times its own blocks beyond which a stage's growth is not carried on."""
 WORTH_CARRYING_ON = 4.0
 """Growth over a whole stage below which it is not carried on beyond the stage: too little to tell how it would go."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One stage. forward, backward: growth of the second moment with the blocks, and of the gradient's towards the
-    input; variance: growth of the batch variance; overflow: block, counted on from the stage's first, at which each
-    network leaves each format.
+    """One stage. known: the scheme it is nearest to, None for an inner one.
+
+    forward, backward: growth of the second moment with the blocks, and of the gradient's towards the input; variance:
+    growth of the batch variance; overflow: block, counted on from the stage's first, at which each network leaves each
+    format.
     """
 
     stage: Stage
-    known: Known
+    known: Known | None
     forward: Growth | None
     variance: Growth | None
     backward: Growth | None
@@ -38,10 +43,15 @@ def findings(survey: Survey) -> list[Finding]:
 
 
 def series_of(survey: Survey, stage: Stage) -> list[Series]:
-    """Numbers at the end of each block of a stage, from where the stream enters it, if that was measured."""
+    """Numbers at the end of each block of a stage, and before them where the stream enters it.
+
+    Not that where sums are normalised or rectified before they go on: what enters first was not.
+    """
     first = survey.before.get(stage.additions[0])
     ends = [survey.after[k] for k in stage.last_of_blocks]
-    return ends if first is None else [first, *ends]
+    sums = [survey.additions[k].sum for k in stage.additions[1:]]
+    changed = sum(s.stream_norm or s.stream_activation for s in sums) > len(sums) / 2
+    return ends if first is None or changed else [first, *ends]
 
 
 def _finding(survey: Survey, stage: Stage) -> Finding:
@@ -49,9 +59,13 @@ def _finding(survey: Survey, stage: Stage) -> Finding:
     second = _logs([s.second for s in series])
     variance = _logs([s.batch_variance for s in series])
     gradient = _logs([s.gradient for s in series])[:, ::-1]
-    known = nearest([survey.additions[k] for k in stage.additions], _branch_share(survey, stage))
+    known = None if stage.inner else nearest(_additions(survey, stage), _branch_share(survey, stage))
     forward = fit(second)
     return Finding(stage, known, forward, fit(variance), fit(gradient), _overflow(survey, stage, second, forward))
+
+
+def _additions(survey: Survey, stage: Stage) -> list[Addition]:
+    return [survey.additions[k] for k in stage.additions]
 
 
 def _logs(columns: list[Array]) -> Array:
@@ -80,6 +94,6 @@ def _overflow(survey: Survey, stage: Stage, second: Array, growth: Growth | None
     for name, largest in LARGEST.items():
         target = np.full(len(second), 2.0 * (math.log(largest) - peak))
         blocks = block_beyond(second, growth, target)
-        if blocks is not None:
+        if blocks is not None and blocks.max() < FARTHEST * stage.blocks:
             found[name] = np.ceil(np.maximum(blocks, 0.0))
     return found

@@ -22,6 +22,8 @@ Law = Literal["constant", "linear", "power", "exponential"]
 LAWS: tuple[Law, ...] = get_args(Law)
 LEAST = 8
 MARGIN = 6.0
+FOLLOWED = 0.9
+"""Share of a curve's variance that a law must explain to be named."""
 ALIKE = 0.05
 """Difference of logarithms below which a power counts as the line that it resembles."""
 NEGLIGIBLE = math.log(1.25)
@@ -50,7 +52,7 @@ class Growth:
             return self.law
         if self.points < LEAST:
             return f"undecided ({self.points} values, and {LEAST} are the least)"
-        return f"undecided ({' or '.join(self.candidates)})"
+        return f"undecided ({' or '.join(self.candidates) or 'no law fits'})"
 
 
 def fit(log: Array) -> Growth | None:
@@ -74,11 +76,29 @@ def fit(log: Array) -> Growth | None:
     candidates = tuple(law for law in LAWS[1:] if scores[law] < best + MARGIN)
     if candidates == ("linear", "power") and _alike(fits["linear"][1], fits["power"][1], steps):
         candidates = ("linear",)
-    if still < best + MARGIN:
+    if still < best + MARGIN and _may_be_nothing(total):
         candidates = ("constant", *candidates)
+    if not _follows(log.mean(axis=0), candidates[-1], fits[candidates[-1]][1]):
+        candidates = ()
     law = candidates[0] if len(candidates) == 1 else None
     parameter = fits[law][1] if law is not None else math.nan
     return Growth(law, candidates, log.shape[1], step, total, parameter)
+
+
+def _may_be_nothing(total: Summary) -> bool:
+    """Whether the interval of the growth over all blocks holds 1."""
+    return total.ci_low is None or total.ci_high is None or total.ci_low <= 1.0 <= total.ci_high
+
+
+def _follows(mean: Array, law: Law, parameter: float) -> bool:
+    """Whether a law follows the mean curve: what it leaves over is a small share of what there is to explain."""
+    if law == "constant":
+        return True
+    j = np.arange(len(mean))
+    shape = {"exponential": parameter * j, "power": parameter * np.log1p(j)}
+    curve = shape[law] if law in shape else np.log1p(parameter * j)
+    left = (mean - mean.mean()) - (curve - curve.mean())
+    return bool(left @ left < (1 - FOLLOWED) * np.sum((mean - mean.mean()) ** 2) + len(mean) * ALIKE**2)
 
 
 def _is_constant(whole: Array) -> bool:

@@ -103,14 +103,16 @@ def equal_layers(net: nn.Module) -> tuple[str, str] | None:
 
 @dataclass
 class Draws:
-    """Initialisations of one net. make: builds it, or None for a net that is there already; note: how they came about.
+    """Initialisations of one net. make: builds it, or None for a net that is there already, `net`.
 
-    net: the net that is there already; fixed: keep its weights (they were trained).
+    fixed: keep its weights (they were trained); asked: rearrange those of every draw; permuted: of all but the first,
+    because the factory repeats itself; note: how they came about.
     """
 
     make: Callable[[], nn.Module] | None = None
     net: nn.Module | None = None
     fixed: bool = False
+    asked: bool = False
     permuted: bool = False
     note: str = ""
     _first: tuple[float, ...] | None = None
@@ -125,7 +127,7 @@ class Draws:
             return
         with seeded(seed):
             net = self.make()
-        if not self.permuted and not self.fixed:
+        if not (self.permuted or self.asked or self.fixed):
             self._compare(net)
         with self._rearranged(net, number, seed) as rearranged:
             yield rearranged
@@ -140,7 +142,8 @@ class Draws:
 
     @contextmanager
     def _rearranged(self, net: nn.Module, number: int, seed: int) -> Iterator[nn.Module]:
-        if self.fixed or (self.make is not None and not self.permuted) or number == 0:
+        as_it_is = number == 0 and not self.asked
+        if self.fixed or as_it_is or (self.make is not None and not (self.permuted or self.asked)):
             yield net
             return
         signs = centred(net)

@@ -11,6 +11,9 @@ from resexp.probing.findings import Finding, findings
 from resexp.probing.stages import Stage
 from resexp.probing.survey import Series, Survey
 
+FEWEST = 3
+"""Values of a stage from which its growth is a figure."""
+
 
 def rows(survey: Survey) -> Iterator[Row]:
     """Each quantity at each addition, and where the stream enters each stage (block 0)."""
@@ -71,8 +74,8 @@ def _figures(survey: Survey, found: Sequence[Finding]) -> Iterator[dict[str, Val
         of_stage = f"_stage_{finding.stage.number}" if several else ""
         grown = {"activation": finding.forward, "batch_variance": finding.variance, "gradient": finding.backward}
         for name, growth in grown.items():
-            if growth is not None:
-                theory = finding.known.growth if name != "batch_variance" else None
+            if growth is not None and growth.points >= FEWEST:
+                theory = finding.known.growth if finding.known and name != "batch_variance" else None
                 yield _summary(f"{name}_growth_per_block{of_stage}", growth.step, theory)
         for name, blocks in finding.overflow.items():
             yield _summary(f"overflow_block_{name}{of_stage}", summarise(Samples.of(blocks), positive=True))
@@ -96,13 +99,15 @@ def _figure(name: str, value: int) -> dict[str, Value]:
 
 def _laws(finding: Finding) -> Iterator[FamilyResult]:
     """Which law each direction follows, beside that of the nearest known scheme."""
-    known = finding.known
-    theory = f"{known.growth:.4g}x a block" if known.growth is not None else known.law
+    known, beside_forward = finding.known, ""
+    if known is not None:
+        theory = f"{known.growth:.4g}x a block" if known.growth is not None else known.law
+        beside_forward = f"; nearest known scheme: {known.name} ({known.told}), whose theory is {theory}"
     for name, growth, beside in (
-        ("forward", finding.forward, f"; nearest known scheme: {known.name} ({known.told}), whose theory is {theory}"),
+        ("forward", finding.forward, beside_forward),
         ("batch_variance", finding.variance, ""),
         ("backward", finding.backward, ""),
     ):
-        if growth is not None:
+        if growth is not None and growth.points >= FEWEST:
             sentence = f"{law_told(growth)}{beside}."
             yield FamilyResult(f"stage_{finding.stage.number}_{name}", Verdict.NO_THEORY.value, None, sentence)

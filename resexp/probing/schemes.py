@@ -37,9 +37,9 @@ def nearest(additions: Sequence[Addition], branch_share: float) -> Known:
     sums = [a.sum for a in additions]
     if _most([a.sum.stream_norm for a in inner]) and len(additions) > 1:
         return Known("post-norm", "a norm after each sum", "constant")
-    if branch_share < ZERO:
-        return Known("skipinit", "branches that start at zero", "constant", 1.0)
     active = _most([a.sum.stream_activation for a in inner])
+    if branch_share < ZERO:
+        return Known("skipinit", "branches that start at zero", "constant", None if active else 1.0)
     if _most([s.norm_last for s in sums]):
         if active:
             return Known("resnet-v1", "a norm last in each branch, an activation after each sum", "linear")

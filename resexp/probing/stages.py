@@ -16,11 +16,12 @@ REGULAR = 0.9
 
 @dataclass(frozen=True)
 class Stage:
-    """Numbers of a stage's additions, and how many of them make up a block."""
+    """Numbers of a stage's additions, and how many of them make up a block; inner: they are in others' branches."""
 
     number: int
     additions: tuple[int, ...]
     period: int
+    inner: bool = False
 
     @property
     def blocks(self) -> int:
@@ -38,7 +39,7 @@ class Stage:
 
 
 def stages(additions: Sequence[Addition]) -> list[Stage]:
-    """The stages, in the order in which they begin."""
+    """The stages, in the order in which they begin, inner ones last."""
     nested = {inner for addition in additions for inner in addition.enclosed}
     runs: list[list[int]] = []
     of: dict[int, int] = {}
@@ -58,14 +59,20 @@ def stages(additions: Sequence[Addition]) -> list[Stage]:
             latest[kind] = run
         runs[run].append(number)
         of[number] = run
-    return [Stage(k, tuple(run), period([additions[n] for n in run])) for k, run in enumerate(runs, start=1)]
+    runs.sort(key=lambda run: run[0] in nested)  # stable: those of the net's own stream first
+    return [
+        Stage(k, tuple(run), period([additions[n] for n in run]), run[0] in nested)
+        for k, run in enumerate(runs, start=1)
+    ]
 
 
 def period(additions: Sequence[Addition]) -> int:
     """Additions in a block: the shortest period in what they are, 1 where they do not alternate."""
-    kinds = [(a.sum.branch, a.module, a.ordinal) for a in additions]
-    for length in range(1, min(LONGEST_PERIOD, len(kinds) // 2) + 1):
-        same = sum(a == b for a, b in zip(kinds, kinds[length:], strict=False))
-        if same >= REGULAR * (len(kinds) - length):
-            return length
+    exact: list[object] = [(a.sum.branch, a.module, a.ordinal) for a in additions]
+    rough: list[object] = [a.sum.branch for a in additions]  # where all sums are made in one module
+    for kinds in (exact, rough):
+        for length in range(1, min(LONGEST_PERIOD, len(kinds) // 2) + 1):
+            same = sum(a == b for a, b in zip(kinds, kinds[length:], strict=False))
+            if same >= REGULAR * (len(kinds) - length):
+                return length
     return 1

@@ -13,7 +13,7 @@ from resexp.core.errors import ResexpError
 from resexp.core.lab import Lab
 from resexp.core.statistics import Array
 from resexp.probing.guard import Guard
-from resexp.probing.line import POINTS, autocorrelation
+from resexp.probing.line import autocorrelation
 from resexp.probing.passes import CustomLoss, LossName, Pass, run
 from resexp.probing.reinitialise import Draws, equal_layers
 from resexp.probing.stages import Stage, stages
@@ -77,7 +77,6 @@ class Survey:
     equal_layers: tuple[str, str] | None
     draws: Draws
     missing: int = 0
-    line_points: int = POINTS
     unstable: int = 0
     """Draws whose output was not finite."""
 
@@ -104,8 +103,7 @@ def survey(
                         copy_views = True
                         found = run(net, inputs, loss, generator, guard, copy_views=True)
                     passes.append(found)
-                    points = min(POINTS, inputs.batch // 2)
-                    curve.append(_line(net, inputs, points, generator) if line and not found.no_gradient else None)
+                    curve.append(_line(net, inputs, generator) if line and not found.no_gradient else None)
             del net
             lab.progress(number + 1, count)
     return _joined(passes, curve, twins, draws)
@@ -120,9 +118,9 @@ def _place(net: nn.Module, lab: Lab, draws: Draws) -> None:
         net.to(torch.float64)
 
 
-def _line(net: nn.Module, inputs: "Inputs", points: int, generator: torch.Generator) -> float | None:
+def _line(net: nn.Module, inputs: "Inputs", generator: torch.Generator) -> float | None:
     try:
-        return autocorrelation(net, inputs, points, generator)
+        return autocorrelation(net, inputs, generator)
     except (ResexpError, KeyboardInterrupt, MemoryError):
         raise
     except Exception:  # noqa: BLE001  (a net that takes a batch of this size only; nothing else is lost with it)

@@ -53,8 +53,9 @@ def test_residual_within_residual() -> None:
 
     found = look(nn.Sequential(Group(), Group()), batch(WIDTH)).additions
     assert [len(a.enclosed) for a in found] == [0, 0, 0, 3, 0, 0, 0, 3]
-    inner, outer = stages(found)
-    assert (inner.additions, outer.additions) == ((0, 1, 2, 4, 5, 6), (3, 7))
+    outer, inner = stages(found)
+    assert (outer.additions, outer.inner) == ((3, 7), False)
+    assert (inner.additions, inner.inner) == ((0, 1, 2, 4, 5, 6), True)
 
 
 def test_a_net_that_goes_down_and_up_again() -> None:
