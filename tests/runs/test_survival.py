@@ -87,7 +87,10 @@ def tables(root: Path) -> dict[str, bytes]:
 
 # --- processes -------------------------------------------------------------------------------------------------------
 
+finds_processes = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="/proc tells who lives on")
 
+
+@finds_processes
 def test_drivers_and_workers_are_killed_at_random_moments(torture: ModuleType, tmp_path: Path) -> None:
     done = torture.kills(tmp_path, random.Random(11), KILLS, SMALL, 60)
     assert done.all == KILLS
@@ -95,11 +98,13 @@ def test_drivers_and_workers_are_killed_at_random_moments(torture: ModuleType, t
     assert done.workers
 
 
+@finds_processes
 def test_two_drivers_at_once_compute_no_cell_twice(torture: ModuleType, tmp_path: Path) -> None:
     done = torture.two_drivers(tmp_path, cells=100)
     assert min(done.values()) > 0
 
 
+@finds_processes
 def test_each_mood_of_an_experiment_fails_its_own_cell(torture: ModuleType, tmp_path: Path) -> None:
     torture.moods(tmp_path, timeout=3)
 
