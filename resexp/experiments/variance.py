@@ -17,8 +17,8 @@ q is the mean square over units and batch of one network; what is judged is log(
 batch normalisation q[k+1] - q[k]. Gradients are those of a scalar with respect to h[k], relative to the last block.
 
 Engines: `explicit` multiplies by real weight matrices. `law` samples what a product with normal weights does to the
-batch at hand, forward and backward, exactly in law and about a hundred times as fast for one input; it samples the
-statistics of networks, not networks. Both go as deep as you like: a million blocks take minutes.
+batch at hand, forward and backward, exactly in law and, for one input at width 100, some thirty times as fast; it
+samples the statistics of networks, not networks. Both go as deep as you like: a million blocks take minutes.
 
 Source: Prince 2023, sections 11.1 to 11.4, figures 7.7, 11.5 and 11.6, problems 11.5 and 11.6; He et al. 2015;
 Hanin and Nica 2019; Yang et al. 2019; De and Smith 2020.
