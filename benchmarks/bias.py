@@ -28,10 +28,20 @@ PLAIN_SETTINGS: list[dict[str, Any]] = [
         for o, b, s in itertools.product(("linear-relu", "two-layer"), (1, 16), ("plain", "residual"))
     ),
     *({"init": i, "batch": b} for i, b in itertools.product(("orthogonal", "glorot", "lecun"), (1, 16))),
+    *({"activation": "linear", "batch": b, "scheme": s} for b, s in itertools.product((1, 16), ("plain", "residual"))),
     *(
-        {"activation": a, "batch": b, "scheme": s}
-        for a, b, s in itertools.product(("tanh", "gelu", "linear"), (1, 16), ("plain", "residual"))
+        {"activation": a, "batch": 16, "scheme": s, "order": o}
+        for a, s, o in itertools.product(
+            ("tanh", "gelu"),
+            ("plain", "residual", "rescaled", "stable"),
+            ("relu-linear", "linear-relu", "two-layer"),
+        )
     ),
+    *(
+        {"activation": a, "batch": 1, "scheme": s, "init": i}
+        for a, s, i in itertools.product(("tanh", "gelu"), ("plain", "rescaled"), ("he", "glorot", "orthogonal"))
+    ),
+    {"activation": "tanh", "alpha": 10.0, "batch": 1},
     *({"alpha": a, "scheme": "batchnorm", "batch": 64} for a in (0.1, 3.0)),
     *({"scheme": "residual", "batch": 16, "cotangent": c} for c in ("independent", "sum")),
 ]
@@ -69,9 +79,15 @@ def main() -> None:
     arguments.add_argument("--draws", type=int, default=1024)
     arguments.add_argument("--depth", type=int, nargs="*", default=[24, 100])
     arguments.add_argument("--width", type=int, nargs="*", default=[32, 100])
+    arguments.add_argument("--activation", nargs="*", help="settings of these activations alone")
     asked = arguments.parse_args()
     print(f"{'setting':78} {'quantity':28} headline  worst row  declared   (all times the width)")
-    for setting, width, depth in itertools.product([*PLAIN_SETTINGS, *NORM_SETTINGS], asked.width, asked.depth):
+    settings = [
+        setting
+        for setting in [*PLAIN_SETTINGS, *NORM_SETTINGS]
+        if not asked.activation or setting.get("activation", "relu") in asked.activation
+    ]
+    for setting, width, depth in itertools.product(settings, asked.width, asked.depth):
         experiment = Variance.parse({"depth": depth, "width": width, "draws": asked.draws, **setting})
         label = " ".join(f"{k} {v}" for k, v in {"width": width, "depth": depth, **setting}.items())
         for name, headline, worst, declared in gaps(experiment, seed=11):

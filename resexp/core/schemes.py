@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 SchemeName = Literal["plain", "residual", "rescaled", "batchnorm", "skipinit", "rezero", "stable", "fixup"]
+SMALLEST_ALPHA = 1e-6
 SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
 
 
@@ -54,3 +55,13 @@ def scheme(name: SchemeName, depth: int, alpha: float | None = None) -> Scheme:
     if alpha is None:
         return named
     return Scheme(named.skip, alpha, named.inner, named.batchnorm)
+
+
+def check_scales(name: SchemeName, alpha: float | None, batch: int) -> None:
+    """Raise ValueError where nothing of the signal would be left, or float32 could not hold the scale."""
+    if name == "batchnorm" and batch < 2:
+        raise ValueError("--batch 1: batch normalisation of a single example is zero; use --batch 2 or more.")
+    if alpha is not None and 0 < alpha < SMALLEST_ALPHA:
+        raise ValueError(f"--alpha {alpha}: must be 0 or at least {SMALLEST_ALPHA}, for float32 to hold it.")
+    if name == "plain" and alpha == 0:
+        raise ValueError("--alpha 0: a plain network has no skip connection, nothing would be left of the signal.")

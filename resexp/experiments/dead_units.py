@@ -59,8 +59,6 @@ fewer less; to co-activation without and with batch normalisation.
 Measured at widths 32 to 400, batches 2 to 4000, 50 to 300 blocks: up to 2.3, 4.4, 0.6 and 0.17."""
 LAYERS_TO_SCATTER = 10
 FEWEST_UNITS = 10.0  # of all networks: what is rarer than that is too rare for a t-test, and counts as bias
-DEATHS = 16.0  # inputs that lose all units in a block, at most, times 2^width
-DEAD_SHARE = 0.005
 NUMBERS = 4
 
 
@@ -152,8 +150,10 @@ class DeadUnits(Ensemble):
     @property
     def dies(self) -> bool:
         """Whether all units are off for some input in more than a few networks."""
-        deaths = DEATHS * self.depth * self.batch * 2.0**-self.width
-        return deaths > DEAD_SHARE and not self.scales.batchnorm and self.scales.branch != 0.0
+        from resexp.theory.unit_switching import networks_die
+
+        lives = self.scales.batchnorm or self.scales.branch == 0.0
+        return not lives and networks_die(self.depth, self.width, self.batch)
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """The last block in one line each."""
@@ -208,8 +208,7 @@ def _law(experiment: DeadUnits) -> "tuple[list[float], list[float]]":
     from resexp.theory.gaussian import kappa1
 
     scales = experiment.scales
-    limit = infinite_width.stack(
-        experiment.depth,
+    block = infinite_width.Block(
         skip=scales.skip,
         branch=scales.branch,
         inner=scales.inner,
@@ -217,6 +216,7 @@ def _law(experiment: DeadUnits) -> "tuple[list[float], list[float]]":
         order=experiment.order,
         activation="relu",
     )
+    limit = infinite_width.stack(experiment.depth, block)
     always_on, both_on = [], []
     for c in map(float, limit.correlation[:-1]):
         of_relus = [c, float(kappa1(c))] if experiment.order == "two-layer" else [c]

@@ -44,7 +44,7 @@ from resexp.core.initialisation import Initialisation
 from resexp.core.lab import Lab
 from resexp.core.network import Order
 from resexp.core.result import Prediction, Quantity, Row
-from resexp.core.schemes import Scheme, scheme
+from resexp.core.schemes import Scheme, check_scales, scheme
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,8 +63,6 @@ OVER_INPUTS = 2.0  # relative bias of the law over inputs times width, over the 
 OVER_INPUTS_TWO_LAYER = 4.0  # ... measured at widths 64 to 1600: up to 1.5 and 3.4
 LOOSEST = 0.25  # relative bias up to which that law is given
 RELU_LAST = 0.6  # bias of the limits with ReLU last, times the width; measured at widths 2 to 64: up to 0.42
-DEATHS = 16.0  # inputs whose branch dies in a block, at most, times 2^width
-DEAD_SHARE = 0.005
 
 
 class Independence(Ensemble):
@@ -92,8 +90,7 @@ class Independence(Ensemble):
 
     @model_validator(mode="after")
     def _batchnorm_needs_a_batch(self) -> Self:
-        if self.scheme == "batchnorm" and self.batch < 2:
-            raise ValueError("--batch 1: batch normalisation of a single example is zero; use --batch 2 or more.")
+        check_scales(self.scheme, None, self.batch)
         return self
 
     @property
@@ -237,7 +234,9 @@ class Independence(Ensemble):
     @property
     def dies(self) -> bool:
         """Whether an input's branch is zero for ever in more than a few networks: all its units negative at once."""
-        return DEATHS * self.depth * self.batch * 2.0**-self.width > DEAD_SHARE
+        from resexp.theory.unit_switching import networks_die
+
+        return networks_die(self.depth, self.width, self.batch)
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """How large the correlations of one network are in the first block, where they are smallest."""
@@ -350,8 +349,7 @@ def _relu_last(experiment: Independence) -> list[float]:
     from resexp.theory.branch_correlation import relu_last_cosine
 
     scales = experiment.scales
-    limit = infinite_width.stack(
-        experiment.depth,
+    block = infinite_width.Block(
         skip=scales.skip,
         branch=scales.branch,
         inner=scales.inner,
@@ -359,4 +357,5 @@ def _relu_last(experiment: Independence) -> list[float]:
         order=experiment.order,
         activation="relu",
     )
+    limit = infinite_width.stack(experiment.depth, block)
     return [relu_last_cosine(float(mean)) for mean in limit.relative_mean]

@@ -37,11 +37,11 @@ from resexp.core.experiment import Curve, Plot, param
 from resexp.core.initialisation import Initialisation, InitialisationName
 from resexp.core.lab import Lab
 from resexp.core.result import STATISTICS_COLUMNS, Prediction, Quantity, Result, Row, Value, Verdict
-from resexp.core.schemes import Scheme, SchemeName, scheme
+from resexp.core.schemes import Scheme, SchemeName, check_scales, scheme
 
 if TYPE_CHECKING:
     from resexp.signal.finite_range import FiniteNet
-    from resexp.theory.overflow import Expectation, StackRange
+    from resexp.theory.overflow import Departure, StackRange
 
 NumberFormat = Literal["float16", "bfloat16", "float32", "float64"]
 Signal = Literal["activation", "square", "gradient"]
@@ -56,7 +56,6 @@ MEANINGS: dict[tuple[Signal, End], str] = {
     ("gradient", "underflow"): "blocks below the last at which the gradient is below the smallest normal number",
 }
 SIGNALS: tuple[Signal, ...] = ("activation", "square", "gradient")
-SMALLEST_ALPHA = 1e-6
 MOST_BLOCKS_UNASKED = 10_000
 BATCH_OF_NORM = 16
 
@@ -93,12 +92,7 @@ class Overflow(Ensemble):
 
     @model_validator(mode="after")
     def _something_goes_through(self) -> Self:
-        if self.normalised and self.batch == 1:
-            raise ValueError("--batch 1: batch normalisation of a single example is zero; use --batch 2 or more.")
-        if self.alpha is not None and 0 < self.alpha < SMALLEST_ALPHA:
-            raise ValueError(f"--alpha {self.alpha}: must be 0 or at least {SMALLEST_ALPHA}, for float32 to hold it.")
-        if self.scheme == "plain" and self.alpha == 0:
-            raise ValueError("--alpha 0: a plain network has no skip connection, nothing would be left of the signal.")
+        check_scales(self.scheme, self.alpha, self.inputs)
         return self
 
     @property
@@ -273,7 +267,7 @@ def _figure(row: dict[str, Value]) -> dict[str, Value]:
 
 
 @lru_cache(maxsize=64)
-def _expected(experiment: Overflow, signal: Signal) -> "Expectation | None":
+def _expected(experiment: Overflow, signal: Signal) -> "Departure | None":
     return experiment.range.first_block_out(signal) if experiment.end and experiment.inputs == 1 else None
 
 

@@ -37,7 +37,7 @@ from resexp.core.initialisation import Initialisation, InitialisationName, check
 from resexp.core.lab import Lab
 from resexp.core.network import ActivationName, Cotangent, Engine, Order
 from resexp.core.result import Prediction, Quantity, Row
-from resexp.core.schemes import Scheme, SchemeName, scheme
+from resexp.core.schemes import Scheme, SchemeName, check_scales, scheme
 
 if TYPE_CHECKING:
     from resexp.core.ensemble import Figure
@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     from resexp.theory.residual_stack import StackTheory
 
 ROUNDING = 1e-6  # of a base-2 logarithm: doubling must count as reaching the next power of two
-SMALLEST_ALPHA = 1e-6
 MOST_BLOCKS = 1e300  # an overflow later than that is as good as none
 NARROWEST_JUDGED = 32  # units: below, the law of one block's square is too skew for a t-test
+SMALLEST_NORMAL = {"float32": 2.0**-126, "float64": 2.0**-1022}
+FINEST = 2.0**10  # root mean square, over the smallest normal number, below which activations have lost their digits
 LARGEST_LOG2 = {"float16": math.log2(65504.0), "float32": 128.0, "float64": 1024.0}
 
 
@@ -89,13 +90,8 @@ class Variance(Ensemble):
     )
 
     @model_validator(mode="after")
-    def _batchnorm_needs_a_batch(self) -> Self:
-        if self.scheme == "batchnorm" and self.batch < 2:
-            raise ValueError("--batch 1: batch normalisation of a single example is zero; use --batch 2 or more.")
-        if self.alpha is not None and 0 < self.alpha < SMALLEST_ALPHA:
-            raise ValueError(f"--alpha {self.alpha}: must be 0 or at least {SMALLEST_ALPHA}, for float32 to hold it.")
-        if self.scheme == "plain" and self.alpha == 0:
-            raise ValueError("--alpha 0: a plain network has no skip connection, nothing would be left of the signal.")
+    def _something_goes_through(self) -> Self:
+        check_scales(self.scheme, self.alpha, self.batch)
         return self
 
     @model_validator(mode="after")
@@ -186,9 +182,11 @@ class Variance(Ensemble):
         from resexp.signal.ensemble import propagate
 
         p = propagate(lab, self.stack, self.draws, self.recorded, self.engine)
+        smallest = FINEST**2 * SMALLEST_NORMAL[lab.dtype] ** 2
+        second_moment = np.where(p.second_moment < smallest, np.nan, p.second_moment)
         for block in self.blocks:
             k, place = p.row(block), {"block": block}
-            yield Row(place, "activation_second_moment", Samples(p.second_moment[k], 2 * p.exponent[k]))
+            yield Row(place, "activation_second_moment", Samples(second_moment[k], 2 * p.exponent[k]))
             if self.batch > 1:
                 yield Row(place, "activation_batch_variance", Samples(p.batch_variance[k], 2 * p.exponent[k]))
             mean = Samples(p.activation_mean[k], p.exponent[k])
@@ -199,7 +197,7 @@ class Variance(Ensemble):
             yield Row(place, "gradient_second_moment", gradient)
             if block > 0 and self.order != "linear-relu":
                 with np.errstate(invalid="ignore"):
-                    growth = p.second_moment[k] * np.exp2(2.0 * (p.exponent[k] - p.exponent[k - 1]))
+                    growth = second_moment[k] * np.exp2(2.0 * (p.exponent[k] - p.exponent[k - 1]))
                     ratio = growth / p.expected_second_moment[k - 1]
                 yield Row(place, "conditional_second_moment", Samples.of(ratio), statistic=ratio)
 

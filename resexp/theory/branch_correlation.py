@@ -37,8 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resexp.theory.gaussian import kappa0, kappa1
-from resexp.theory.unit_switching import normal_distribution
+from resexp.theory.gaussian import kappa0, kappa1, normal_density, normal_distribution
 
 Array = NDArray[np.floating]
 
@@ -183,7 +182,7 @@ def _relu_product(u: _Units) -> float:
 def _relu_variance(u: _Units) -> tuple[float, float]:
     """Mean and mean square, over units, of the variance of relu(u) over inputs."""
     mu = u.offset * _NODES
-    on, density = normal_distribution(mu), np.exp(-0.5 * mu**2) / math.sqrt(2 * math.pi)
+    on, density = normal_distribution(mu), normal_density(mu)
     variance = u.variance * ((mu**2 + 1) * on + mu * density - (mu * on + density) ** 2)
     return float(_WEIGHTS @ variance), float(_WEIGHTS @ variance**2)
 

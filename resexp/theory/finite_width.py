@@ -72,7 +72,7 @@ def correction(
     lags = _lags(depth, branch_share)
     fade = (1.0 - branch_share) ** (0.5 * np.arange(lags + 1))  # correlation of h with itself m blocks later
     mean = _drift(width, branch_share, fade, depth)[np.minimum(rows, lags + 2)]
-    settled = math.log1p(branch_share**2 / width * float(_sign_power(fade[1:]).sum()))
+    settled = math.log1p(branch_share**2 / width * float(sign_power(fade[1:]).sum()))
     mean = mean + settled * np.maximum(rows - (lags + 2), 0)
     single = _log_variance(np.ones(lags + 2), branch_share, fade, two_layer)
     single = single[np.minimum(rows, lags + 1)] + (single[-1] - single[-2]) * np.maximum(rows - (lags + 1), 0)
@@ -84,7 +84,7 @@ def correction(
 
 def _drift(width: int, share: float, fade: Array, depth: int) -> Array:
     """Sum of log(1 + lambda T_k) up to block k, for k = 0 .. lags + 2, from where on T_k is the same."""
-    tail = np.concatenate([[0.0, 0.0], share / width * np.cumsum(_sign_power(fade[1:]))])
+    tail = np.concatenate([[0.0, 0.0], share / width * np.cumsum(sign_power(fade[1:]))])
     drift = np.concatenate([tail, tail[-1:]]) if depth > 1 else np.zeros(len(tail) + 1)
     return np.cumsum(np.log1p(share * drift))
 
@@ -110,9 +110,9 @@ def _log_variance(c: Array, share: float, fade: Array, two_layer: bool) -> Array
     if two_layer:
         inner, hidden = 2.0 * kappa2(hidden) - 1.0, kappa1(hidden)
     steps = 4.0 * share * (1.0 - share) * c[:-1] * hidden + share**2 * (2.0 * hidden**2 + inner)
-    asymmetry = _power_product(c[:-1])
+    asymmetry = power_product(c[:-1])
     for lag in range(1, min(len(fade), len(c) - 1)):
-        asymmetry[lag:] += 2.0 * _power_product(c[: len(c) - 1 - lag] * fade[lag])
+        asymmetry[lag:] += 2.0 * power_product(c[: len(c) - 1 - lag] * fade[lag])
     return np.concatenate([[0.0], np.cumsum(steps + share**2 * asymmetry)])
 
 
@@ -123,12 +123,12 @@ def _lags(depth: int, share: float) -> int:
     return min(depth, math.ceil(2.0 * math.log(SMALLEST_CORRELATION) / math.log1p(-share)))
 
 
-def _sign_power(r: Array) -> Array:
+def sign_power(r: Array) -> Array:
     """E[sgn(z') z |z|]."""
     return np.asarray(2.0 / math.pi * (np.arcsin(r) + r * np.sqrt(1.0 - r * r)))
 
 
-def _power_product(r: Array) -> Array:
+def power_product(r: Array) -> Array:
     """E[z |z| z' |z'|]."""
     r = np.clip(r, -1.0, 1.0)
     return np.asarray(2.0 / math.pi * ((1.0 + 2.0 * r * r) * np.arcsin(r) + 3.0 * r * np.sqrt(1.0 - r * r)))

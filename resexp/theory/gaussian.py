@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.floating]
 
 _REACH = 9.0  # standard deviations the trapezoidal rule covers; the rest weighs 1e-18
+_TABLE_STEP = 1.0 / 1024.0  # of the normal distribution: what the series leaves out is below 1e-15
 
 
 def kappa0(c: ArrayLike) -> Array:
@@ -85,6 +86,14 @@ def derivative_square(activation: str, variance: float) -> float:
     return _single(lambda u: derivative(u) ** 2, variance)
 
 
+def derivative_fourth(activation: str, variance: float) -> float:
+    """E f'(u)^4, u ~ N(0, variance)."""
+    if activation in {"relu", "linear"}:
+        return 0.5 if activation == "relu" else 1.0
+    derivative = _DERIVATIVE[activation]
+    return _single(lambda u: derivative(u) ** 4, variance)
+
+
 def _single(function: Callable[[Array], Array], variance: float) -> float:
     nodes, weights = _nodes(2001)
     return float(weights @ function(math.sqrt(variance) * nodes))
@@ -97,16 +106,40 @@ def _nodes(count: int) -> tuple[Array, Array]:
     return np.asarray(nodes), np.asarray(weights / weights.sum())
 
 
-def _normal_distribution(u: Array) -> Array:
-    return np.asarray(0.5 * (1.0 + np.vectorize(math.erf)(u * math.sqrt(0.5))))
+def normal_density(u: ArrayLike) -> Array:
+    """Density of the standard normal."""
+    return np.asarray(np.exp(-0.5 * np.square(u)) / math.sqrt(2.0 * math.pi))
+
+
+def normal_distribution(u: ArrayLike) -> Array:
+    """P(z <= u) of the standard normal, to 2e-15: Taylor's series of third order about the nearest of a table.
+
+    numpy has no error function, and calling math.erf on one number after another is fifty times slower.
+    """
+    start, table = _distribution_table()
+    u = np.asarray(np.clip(u, -start, start), dtype=np.float64)
+    place = np.rint((u + start) / _TABLE_STEP)
+    x = place * _TABLE_STEP - start
+    d = u - x
+    density = normal_density(x)
+    series = d * (1.0 - d * (0.5 * x - d * (x * x - 1.0) / 6.0))
+    return np.asarray(table[place.astype(np.int64)] + density * series)
+
+
+@lru_cache(maxsize=1)
+def _distribution_table() -> tuple[float, Array]:
+    """Half the width of the table, and P(z <= x) at its places."""
+    half = round(_REACH / _TABLE_STEP)
+    erfc = [math.erfc(-k * _TABLE_STEP * math.sqrt(0.5)) for k in range(-half, half + 1)]
+    return half * _TABLE_STEP, 0.5 * np.array(erfc)
 
 
 def _gelu(u: Array) -> Array:
-    return np.asarray(u * _normal_distribution(u))
+    return np.asarray(u * normal_distribution(u))
 
 
 def _gelu_derivative(u: Array) -> Array:
-    return np.asarray(_normal_distribution(u) + u * np.exp(-0.5 * u**2) / math.sqrt(2.0 * math.pi))
+    return np.asarray(normal_distribution(u) + u * normal_density(u))
 
 
 _VALUE: dict[str, Callable[[Array], Array]] = {"tanh": np.tanh, "gelu": _gelu}

@@ -20,6 +20,7 @@ Sources: Prince 2023, section 11.3, problems 11.5 and 11.6; He et al. 2015; Pool
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,49 +52,67 @@ class Limit:
         return np.asarray(self.log_second_moment + np.log1p(-self.correlation[self.blocks]))
 
 
-def stack(
-    depth: int,
-    *,
-    skip: float,
-    branch: float,
-    inner: float,
-    gain: float,
-    order: str,
-    activation: str,
-    blocks: Sequence[int] | None = None,
-) -> Limit:
-    """Follow the recursion through `depth` blocks. inner: scale of the first weights of a two-layer branch.
+class Unit(NamedTuple):
+    """One unit over weights: its mean square, its product over two inputs, its mean."""
 
-    blocks: increasing numbers of those to give values of, all if not given.
-    """
-    rows = np.arange(depth + 1) if blocks is None else np.array(blocks)
-    log_q, relative_mean, log_gradient = np.full((3, len(rows)), math.nan)
-    correlation = np.full(depth + 1, math.nan)
-    q, cross, m, exponent = gain, 0.0, 0.0, 0.0
-    homogeneous = activation in {"relu", "linear"}
-    row, gradient = 0, 0.0  # gradient: log of the squared gradient at the first block relative to this one
-    for k in range(depth + 1):
-        correlation[k] = cross / q
-        if k == rows[row]:
-            log_q[row], relative_mean[row], log_gradient[row] = math.log(q) + exponent, m / math.sqrt(q), -gradient
-            row += 1
-        if row == len(rows) or not 0.0 < q < LARGEST:
-            break
-        f = _branch(q, cross / q, inner=inner, gain=gain, order=order, activation=activation)
-        gradient += math.log(skip**2 + branch**2 * f.gradient)
-        step = 2.0 * skip * branch * m * f.mean
-        q, cross = skip**2 * q + step + branch**2 * f.square, skip**2 * cross + step + branch**2 * f.product
-        m = skip * m + branch * f.mean
-        if homogeneous:
-            exponent += math.log(q)
-            q, cross, m = 1.0, cross / q, m / math.sqrt(q)
-        if q == 0.0:
-            break
-    return Limit(rows, log_q, relative_mean, log_gradient - log_gradient[-1], correlation)
+    square: float
+    product: float
+    mean: float
+
+    def times(self, factor: float) -> "Unit":
+        """The same with squares `factor` times as large."""
+        return Unit(self.square * factor, self.product * factor, self.mean * math.sqrt(factor))
 
 
 @dataclass(frozen=True)
-class _Branch:
+class Block:
+    """A block h' = skip h + branch f(h). inner: scale of the first weights of a two-layer branch."""
+
+    skip: float
+    branch: float
+    inner: float
+    gain: float
+    order: str
+    activation: str
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether growth does not depend on the scale of h."""
+        return self.activation in {"relu", "linear"}
+
+    def through(self, h: Unit) -> tuple[Unit, float]:
+        """A unit after the block, and the growth of the squared gradient on its way back."""
+        f, skip, branch = self._branch(h.square, h.product / h.square), self.skip, self.branch
+        square = skip**2 * h.square + 2.0 * skip * branch * h.mean * f.mean + branch**2 * f.square
+        product = skip**2 * h.product + 2.0 * skip * branch * h.mean * f.mean + branch**2 * f.product
+        return Unit(square, product, skip * h.mean + branch * f.mean), skip**2 + branch**2 * f.gradient
+
+    def _branch(self, q: float, c: float) -> "_Branch":
+        if self.order == "linear-relu":
+            variance = self.gain * q
+            return _Branch(
+                gaussian.mean(self.activation, variance),
+                gaussian.square(self.activation, variance),
+                gaussian.product(self.activation, variance, c),
+                self.gain * gaussian.derivative_square(self.activation, variance),
+            )
+        first = self._weights_last(q, c)
+        if self.order == "relu-linear":
+            return first
+        inner = self.inner**2
+        second = self._weights_last(inner * first.square, first.product / first.square)
+        return second._replace(gradient=inner * first.gradient * second.gradient)
+
+    def _weights_last(self, q: float, c: float) -> "_Branch":
+        return _Branch(
+            0.0,
+            self.gain * gaussian.square(self.activation, q),
+            self.gain * gaussian.product(self.activation, q, c),
+            self.gain * gaussian.derivative_square(self.activation, q),
+        )
+
+
+class _Branch(NamedTuple):
     """Mean, square and product over two inputs of a branch's output; gradient: product of gain E[phi'^2]."""
 
     mean: float
@@ -102,20 +121,29 @@ class _Branch:
     gradient: float
 
 
-def _branch(q: float, c: float, *, inner: float, gain: float, order: str, activation: str) -> _Branch:
-    if order == "linear-relu":
-        variance = gain * q
-        return _Branch(
-            gaussian.mean(activation, variance),
-            gaussian.square(activation, variance),
-            gaussian.product(activation, variance, c),
-            gain * gaussian.derivative_square(activation, variance),
-        )
-    square = gain * gaussian.square(activation, q)
-    product = gain * gaussian.product(activation, q, c)
-    gradient = gain * gaussian.derivative_square(activation, q)
-    if order == "relu-linear":
-        return _Branch(0.0, square, product, gradient)
-    variance = inner**2 * square
-    second = _branch(variance, product / square, inner=1.0, gain=gain, order="relu-linear", activation=activation)
-    return _Branch(0.0, second.square, second.product, inner**2 * gradient * second.gradient)
+def stack(depth: int, block: Block, blocks: Sequence[int] | None = None) -> Limit:
+    """Follow the recursion through `depth` blocks.
+
+    blocks: increasing numbers of those to give values of, all if not given.
+    """
+    rows = np.arange(depth + 1) if blocks is None else np.array(blocks)
+    log_q, relative_mean, log_gradient = np.full((3, len(rows)), math.nan)
+    correlation = np.full(depth + 1, math.nan)
+    h, exponent = Unit(block.gain, 0.0, 0.0), 0.0
+    row, gradient = 0, 0.0  # gradient: log of the squared gradient at the first block relative to this one
+    for k in range(depth + 1):
+        correlation[k] = h.product / h.square
+        if k == rows[row]:
+            log_q[row], log_gradient[row] = math.log(h.square) + exponent, -gradient
+            relative_mean[row] = h.mean / math.sqrt(h.square)
+            row += 1
+        if row == len(rows) or not 0.0 < h.square < LARGEST:
+            break
+        h, growth = block.through(h)
+        gradient += math.log(growth)
+        if block.is_homogeneous:
+            exponent += math.log(h.square)
+            h = h.times(1.0 / h.square)
+        if h.square == 0.0:
+            break
+    return Limit(rows, log_q, relative_mean, log_gradient - log_gradient[-1], correlation)

@@ -19,6 +19,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from resexp.theory.gaussian import normal_distribution
+
 Array = NDArray[np.floating]
 
 SAMPLED = 4096  # units whose v is followed ...
@@ -62,12 +64,4 @@ def _moments(single: Array, units: int) -> tuple[float, float]:
 
 def _within(x: Array, deviation: Array | float) -> Array:
     """P(|z| <= x / deviation), z standard normal."""
-    return np.asarray(_erf(x / deviation * math.sqrt(0.5)))
-
-
-def normal_distribution(u: Array) -> Array:
-    """P(z <= u)."""
-    return np.asarray(0.5 * (1.0 + _erf(u * math.sqrt(0.5))))
-
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+    return 2.0 * normal_distribution(x / deviation) - 1.0

@@ -10,9 +10,8 @@ To first order in 1/D log q is normal (finite_width.py), with a mean that grows 
 block at which networks leave is the sum over blocks of the probability that log max|h| lies inside. (A network that is
 out once and in again counts twice, which is part of the declared bias.)
 
-The gradient goes the same way from the last block, where its root mean square is 1. Its typical growth lies between
-that of finite_width_gradient.py, at depths far below the width, and that of h, at depths far beyond: stated is the
-middle, and half the gap is part of the bias.
+The gradient goes the same way from the last block, where its root mean square is 1, by the law of
+finite_width_gradient.py, whose error is part of the bias.
 
 Sources: range of the formats IEEE 754-2019, bfloat16 Kalamkar et al. 2019; the rest derived here.
 """
@@ -24,7 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resexp.theory import finite_width, finite_width_gradient, largest
+from resexp.theory import finite_width, finite_width_gradient, gaussian, largest
 
 Array = NDArray[np.floating]
 Signal = Literal["activation", "square", "gradient"]
@@ -77,7 +76,7 @@ FORMATS = {
 
 
 @dataclass(frozen=True)
-class Expectation:
+class Departure:
     """Mean over networks of the first block out of range.
 
     bias: bound on its relative error; all_out: block by which all but few networks are out.
@@ -126,10 +125,10 @@ class StackRange:
         way = self._end_of(signal, self.end) - 0.5 * self._log_first(signal) - largest.log_activation(self.width)[0]
         return max(1, math.ceil(way / (0.5 * self.log_growth)))
 
-    def first_block_out(self, signal: Signal) -> Expectation | None:
+    def first_block_out(self, signal: Signal) -> Departure | None:
         """What to expect of a signal; None where nothing is known."""
         limit, end = self.limit(signal), self.end
-        if limit is None or end is None or limit > MOST_BLOCKS or self.width < NARROWEST:
+        if limit is None or end is None or limit > MOST_BLOCKS or self.width < NARROWEST or self.branch == 0.0:
             return None
         blocks, share = np.arange(2.0 * limit + 50.0), self.branch_share
         corrected = self.independent_weights and finite_width.is_affordable(len(blocks), share)
@@ -138,13 +137,13 @@ class StackRange:
         if signal == "gradient":
             log_m, spread = largest.log_gradient(self.width, share, limit)
         room = self._end_of(signal, end) - (0.5 * log + log_m)
-        inside = largest.normal_distribution(
+        inside = gaussian.normal_distribution(
             math.copysign(1.0, self.log_growth) * room / np.sqrt(variance / 4 + spread)
         )
         block, growth = float(inside.sum()), abs(self.log_growth)
         bias = (error + self.format.rounding) / growth + (2.0 * NOISE / growth + STEP) / block
         kind: Literal["limit", "finite-width"] = "finite-width" if corrected else "limit"
-        found = Expectation(kind, block, bias, int(np.count_nonzero(inside > RARE)) + 1)
+        found = Departure(kind, block, bias, int(np.count_nonzero(inside > RARE)) + 1)
         return found if bias <= LOOSEST else None
 
     def _log_second_moment(self, signal: Signal, blocks: Array, corrected: bool) -> tuple[Array, Array, float]:
@@ -161,10 +160,9 @@ class StackRange:
         error = SECOND_ORDER * share / self.width**2
         if signal != "gradient":
             return log + law.typical, law.variance, error
-        drift, fluctuation = finite_width_gradient.per_block(self.width, share)
-        gap = drift - 0.5 * fluctuation - float(law.typical[-1] - law.typical[-2])
-        typical = law.typical - law.typical[0] - 1.0 / self.width + 0.5 * gap * blocks
-        return log + typical, law.variance, error + 0.5 * abs(gap)
+        backward = finite_width_gradient.correction(width=self.width, branch_share=share, below=blocks)
+        first = 1.0 / self.width  # the gradient that enters is normal, and log a chi-square less than its mean
+        return log + backward.typical - first, backward.variance + 2.0 * first, error + backward.error
 
     def _end_of(self, signal: Signal, end: End) -> float:
         """Log of the magnitude at which the signal, or its square, leaves the range."""

@@ -3,8 +3,8 @@
 Order of preference: exact, finite-width (first order in 1/width), limit (infinite width, with a declared bound on what
 the width at hand adds to one block's judged increment). Where nothing is known the answer is None, never a guess.
 
-The bias bounds below are measured: the largest deviation of the mean increment from the stated value over the widths,
-depths and settings of `make bias`, times the width, rounded up.
+The bias bounds below are measured, as are those of limits (stack_limit.py): the largest deviation of the mean increment
+from the stated value over the settings of `make bias`, times the width, rounded up.
 """
 
 import math
@@ -15,20 +15,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resexp.theory import batchnorm, finite_width, gaussian, infinite_width
+from resexp.theory import batchnorm, finite_width, finite_width_gradient, gaussian
+from resexp.theory.stack_limit import StackLimit
+from resexp.theory.unit_switching import networks_die
 
 Array = NDArray[np.floating]
 Kind = Literal["exact", "limit", "finite-width"]
 
-SECOND_ORDER = 6.0  # finite-width law of the second moment: bias a block times width^2
-FORWARD = 4.0  # limits of second moment and batch variance: bias a block times width ...
-FORWARD_TWO_LAYER = 6.0
-BACKWARD = 3.2  # ... and of the gradient, for each weight matrix of a branch
+SECOND_ORDER = 8.0  # finite-width laws of second moment and gradient: bias a block times width^2
 RELATIVE_MEAN = 4.0  # mean over root mean square: bias times width
 ADDED = 2.2  # what a block with batch normalisation adds, relative to its scale: bias times width
 NEGLIGIBLE = 0.05  # share of the gradient that the direction of h itself may carry for the limit to hold
-DEATH_RATE = 16.0  # networks that die a block, at most, times 2^width
-DEAD_SHARE = 0.005  # share of dead networks beyond which the laws of living ones say nothing
 LARGEST_LOG2 = 1100  # of a second moment, as far as a limit is followed to find where it overflows
 
 
@@ -50,53 +47,15 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class StackTheory:
-    """A residual stack in numbers: h' = skip h + branch f(h), weights of variance gain / fan-in.
-
-    blocks: increasing numbers of those that are asked about, the last one among them.
-    """
-
-    depth: int
-    blocks: tuple[int, ...]
-    width: int
-    batch: int
-    skip: float
-    branch: float
-    inner: float
-    gain: float
-    order: str
-    activation: str
-    cotangent: str
-    batch_normalised: bool
-    independent_weights: bool
-
-    @cached_property
-    def limit(self) -> infinite_width.Limit:
-        """The recursion at infinite width (without batch normalisation)."""
-        return infinite_width.stack(
-            self.depth,
-            skip=self.skip,
-            branch=self.branch,
-            inner=self.inner,
-            gain=self.gain,
-            order=self.order,
-            activation=self.activation,
-            blocks=self.blocks,
-        )
-
-    @cached_property
-    def _rows(self) -> dict[int, int]:
-        return {block: row for row, block in enumerate(self.blocks)}
+class StackTheory(StackLimit):
+    """What is expected of each quantity of a residual stack, at the blocks that are asked about."""
 
     @property
     def dies(self) -> bool:
-        """Whether networks this narrow and deep die often: all units negative once, the branch is zero for ever.
-
-        The share was measured: up to about 11 / 2^width a block.
-        """
+        """Whether networks this narrow and deep die often: all units negative once, the branch is zero for ever."""
         if self.activation != "relu" or self.batch_normalised or self.branch == 0.0:
             return False
-        return DEATH_RATE * self.depth * 2.0**-self.width > DEAD_SHARE
+        return networks_die(self.depth, self.width)
 
     @property
     def growth_per_block_limit(self) -> float | None:
@@ -132,21 +91,9 @@ class StackTheory:
         return longer.depth + math.ceil((log2 - float(levels[-1])) / growth)
 
     @cached_property
-    def branch_share(self) -> float:
-        """lambda: the branch's share of the growth of the second moment of a ReLU stack."""
-        branch = (self.branch * (self.inner if self.order == "two-layer" else 1.0)) ** 2
-        branch *= (self.gain / 2.0) ** (2 if self.order == "two-layer" else 1)
-        return branch / (self.skip**2 + branch)
-
-    @cached_property
     def correction(self) -> finite_width.Correction | None:
         """First-order corrections in 1/width, for the settings they were derived for."""
-        derived = (
-            self.activation == "relu"
-            and self.independent_weights
-            and self.order != "linear-relu"
-            and not self.batch_normalised
-        )
+        derived = self._keeps_signs_apart and self.order != "linear-relu"
         if not derived or not finite_width.is_affordable(self.depth, self.branch_share):
             return None
         return finite_width.correction(
@@ -158,11 +105,24 @@ class StackTheory:
             blocks=self.blocks,
         )
 
+    @cached_property
+    def gradient_correction(self) -> finite_width_gradient.GradientCorrection | None:
+        """The same for the gradient: one input, one layer a branch."""
+        if not self._keeps_signs_apart or self.order != "relu-linear" or self.batch > 1:
+            return None
+        below = self.depth - np.array(self.blocks)
+        return finite_width_gradient.correction(width=self.width, branch_share=self.branch_share, below=below)
+
+    @property
+    def _keeps_signs_apart(self) -> bool:
+        """ReLU, independent weights, nothing normalised: the ground on which corrections in 1/width were derived."""
+        return self.activation == "relu" and self.independent_weights and not self.batch_normalised
+
     def activation_second_moment(self, block: int) -> Expectation | None:
         """Mean square over units and batch."""
         if self.batch_normalised and self.branch != 0.0:
             return self._added(self._normalised.second_moment, block, self._typical_first(self.batch))
-        log, first = float(self.limit.log_second_moment[self._rows[block]]), self._typical_first(self.batch)
+        log, first = float(self.limit.log_second_moment[self.row_of[block]]), self._typical_first(self.batch)
         if not math.isfinite(log):
             return None
         if block == 0:
@@ -174,27 +134,35 @@ class StackTheory:
         if self.correction is not None:
             return Expectation(
                 "finite-width",
-                log=log + float(self.correction.mean[self._rows[block]]),
-                typical_log=log + float(self.correction.typical[self._rows[block]]) + first - self._first_of_correction,
-                bias=SECOND_ORDER * self._strength / self.width**2,
+                log=log + float(self.correction.mean[self.row_of[block]]),
+                typical_log=log
+                + float(self.correction.typical[self.row_of[block]])
+                + first
+                - self._first_of_correction,
+                bias=SECOND_ORDER * self.strength / self.width**2,
             )
-        return Expectation("limit", log=log, typical_log=log + first, bias=self._limit_bias(block))
+        bias = self.forward_bound + self.shift("second_moment", block)
+        return Expectation("limit", log=log, typical_log=log + first, bias=bias)
 
     def activation_batch_variance(self, block: int) -> Expectation | None:
         """Variance over the batch (biased, as batch normalisation takes it), mean over units."""
         first = self._typical_first(self.batch - 1)
         if self.batch_normalised and self.branch != 0.0:
             return self._added(self._normalised.batch_variance, block, first)
-        log = float(self.limit.log_batch_variance[self._rows[block]]) + math.log1p(-1.0 / self.batch)
+        log = float(self.limit.log_batch_variance[self.row_of[block]]) + math.log1p(-1.0 / self.batch)
         if not math.isfinite(log):
             return None
         if block == 0:
             return Expectation("exact", log=log, typical_log=log + first, bias=self._first_bias(self.batch - 1))
         if self.branch == 0.0:
             return Expectation("exact", log=log, typical_log=log + first)
-        if self.dies or self._common_direction_rules(1.0 / (1.0 - float(self.limit.correlation[block]))):
+        excess = 1.0
+        if self.adds_to_one_direction:
+            excess = 1.0 / (1.0 - float(self.limit.correlation[block]))
+        if self.dies or excess > NEGLIGIBLE * self.width:
             return None
-        return Expectation("limit", log=log, typical_log=log + first, bias=self._limit_bias(block))
+        bias = self.forward_bound * excess + self.shift("batch_variance", block)
+        return Expectation("limit", log=log, typical_log=log + first, bias=bias)
 
     def _added(self, levels: Array, block: int, first: float) -> Expectation | None:
         """A signal that grows by addition. ReLU last: the limit is approached too slowly to be held against."""
@@ -220,12 +188,13 @@ class StackTheory:
             return Expectation("exact", value=0.0, judged=0.0)
         if self.batch_normalised:
             return None
-        row = self._rows[block]
+        row = self.row_of[block]
         log, relative = float(self.limit.log_second_moment[row]), float(self.limit.relative_mean[row])
         if not math.isfinite(log) or self.dies:
             return None
         value = relative * math.exp(0.5 * log) if log < 1400.0 else None
-        return Expectation("limit", value=value, judged=relative, bias=RELATIVE_MEAN / self.width)
+        bias = RELATIVE_MEAN / self.width + (self.shifts.relative_mean[block] if self.shifts is not None else 0.0)
+        return Expectation("limit", value=value, judged=relative, bias=float(bias))
 
     def gradient_second_moment(self, block: int) -> Expectation | None:
         """Squared gradient at h[block] over that at the last block."""
@@ -239,22 +208,21 @@ class StackTheory:
             if self._normalised_gradient is None:
                 return None
             mean, typical = self._normalised_gradient
-            row = self._rows[block]
-            return Expectation("limit", log=float(mean[row]), typical_log=float(typical[row]), bias=self._gradient_bias)
-        log = float(self.limit.log_gradient[self._rows[block]])
-        along_signal = float(self.limit.log_second_moment[-1] - self.limit.log_second_moment[self._rows[block]])
-        if not math.isfinite(log) or self._common_direction_rules(math.exp(min(along_signal - log, 700.0))):
+            row = self.row_of[block]
+            return Expectation("limit", log=float(mean[row]), typical_log=float(typical[row]), bias=self.gradient_bound)
+        row = self.row_of[block]
+        log = float(self.limit.log_gradient[row])
+        if self.gradient_correction is not None:
+            more = self.gradient_correction
+            bias = more.error + SECOND_ORDER * self.strength / self.width**2
+            return Expectation(
+                "finite-width", log=log + float(more.mean[row]), typical_log=log + float(more.typical[row]), bias=bias
+            )
+        excess = self.excess_along_signal(block)
+        if not math.isfinite(log) or not excess <= NEGLIGIBLE * self.width:
             return None
-        return Expectation("limit", log=log, bias=self._gradient_bias * self._memory_of_scale(self.depth))
-
-    def _common_direction_rules(self, excess: float) -> bool:
-        """Whether the direction of h itself carries the gradient, so that infinite width says nothing at this width.
-
-        With linear-relu blocks h keeps adding to the same positive direction. The Jacobian of a homogeneous net
-        stretches that direction as it stretches h, `excess` times as much as the rest; it is one direction in D, and
-        the limit holds while it stays negligible.
-        """
-        return self.order == "linear-relu" and self.skip > 0.0 and excess > NEGLIGIBLE * self.width
+        bias = self.gradient_bound * excess * self.spread_of_slopes[row]
+        return Expectation("limit", log=log, bias=bias + self.shift("gradient", self.blocks[row + 1], block))
 
     @cached_property
     def _normalised(self) -> batchnorm.BatchNormLimit:
@@ -282,11 +250,6 @@ class StackTheory:
         )
         return np.log(growth @ weights), np.log(growth) @ weights
 
-    @property
-    def _strength(self) -> float:
-        """How much of a block's growth is random, between 0 and 1: bias bounds shrink with it."""
-        return min(1.0, 4.0 * self.branch_share)
-
     def _typical_first(self, inputs: int) -> float:
         """E log q_0 - log E q_0 after the first layer: exact for one input, to first order for `inputs` of them.
 
@@ -308,18 +271,3 @@ class StackTheory:
     def _first_bias(self, inputs: int) -> float:
         """Second order of the first layer's logarithm; none for one input, where it is exact."""
         return 0.0 if self.batch == 1 else 2.0 * (4.0 / inputs + 2.0 / self.width) ** 2 / self.width**2
-
-    def _limit_bias(self, block: int) -> float:
-        constant = FORWARD_TWO_LAYER if self.order == "two-layer" else FORWARD
-        return constant * self._strength * self._memory_of_scale(block) / self.width
-
-    def _memory_of_scale(self, blocks: int) -> float:
-        """A plain GELU net's growth depends on its scale, so that errors of the level feed the increments."""
-        return 1.0 + blocks / 2.0 if self.activation == "gelu" and self.skip == 0.0 else 1.0
-
-    @property
-    def _gradient_bias(self) -> float:
-        matrices = 2.0 if self.order == "two-layer" else 1.0
-        # E[1 / sigma^2] over units has heavy tails at small batches, which a finite width samples badly.
-        heavy_tails = 1.0 + 12.0 / (self.batch - 3) if self.batch_normalised else 1.0
-        return BACKWARD * matrices * self._strength * heavy_tails / self.width

@@ -18,22 +18,21 @@ Sources: Balduzzi et al. 2017; Sheppard 1899 for two inputs; derived here, check
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from resexp.theory.gaussian import kappa0
+from resexp.theory.gaussian import kappa0, normal_distribution
 
-Array = NDArray[np.floating]
-
+DEATHS = 16.0  # in a block, at most, times 2^width: measured up to about 11
+DEAD_SHARE = 0.005  # of the networks, beyond which the laws of living ones say nothing
 REACH = 10.0
 NODES = 2001
 
 
-def normal_distribution(u: ArrayLike) -> Array:
-    """Phi(u), the distribution function of a standard normal."""
-    return np.asarray(0.5 * (1.0 + _erf(np.asarray(u, dtype=np.float64) * math.sqrt(0.5))))
+def networks_die(depth: int, width: int, inputs: int = 1) -> bool:
+    """Whether ReLU networks this narrow and deep die often.
 
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+    Once all units are negative, for any of `inputs` that count each, the branch is zero for ever.
+    """
+    return DEATHS * depth * inputs * 2.0**-width > DEAD_SHARE
 
 
 def share_always_on(correlation: float, batch: int) -> float:

@@ -122,6 +122,14 @@ def test_no_theory_where_it_does_not_hold(parameters: dict[str, Any], note: str)
     assert note in result.notes[0]
 
 
+@pytest.mark.parametrize("init", ["he", "orthogonal"])
+@pytest.mark.parametrize("alpha", [0.0, 1e-6])
+def test_a_branch_of_almost_nothing_decays_with_its_skip_connection(alpha: float, init: str) -> None:
+    """The largest square halves a block: 2^-14 is passed where 2 max(z^2) / 2^k is."""
+    result = run(scheme="rescaled", alpha=alpha, init=init, depth=20, draws=16)
+    assert mean(result, "square_underflow_block") == pytest.approx(18.2, abs=0.4)
+
+
 def test_several_inputs_overflow_before_one() -> None:
     assert mean(run(batch=32), "activation_overflow_block") < mean(run(), "activation_overflow_block") - 2
 

@@ -38,6 +38,11 @@ SETTINGS: list[dict[str, Any]] = [
     *({"activation": a} for a in ("tanh", "gelu", "linear")),
     *({"scheme": "batchnorm", "cotangent": c} for c in ("independent", "sum")),
     {"batch": 1},
+    {"activation": "gelu", "scheme": "rescaled", "depth": 40, "width": 64, "batch": 4},
+    {"activation": "gelu", "scheme": "plain", "order": "linear-relu", "depth": 40, "width": 64, "batch": 4},
+    {"activation": "tanh", "alpha": 10.0, "depth": 20, "batch": 1},
+    {"scheme": "stable", "order": "linear-relu", "depth": 30, "draws": 512},
+    {"scheme": "plain", "alpha": 1e-6, "activation": "tanh", "depth": 12, "width": 32, "batch": 2},
 ]
 
 
@@ -158,6 +163,20 @@ def test_a_theory_off_by_more_than_its_bias_and_the_margin_is_caught(parameters:
         assert judge(replace(family, theory=off)).verdict is Verdict.DISAGREE, measured.quantity.name
         assert (family.bias <= 3 * family.margin).all(), measured.quantity.name
     assert judged >= {"activation_second_moment", "gradient_second_moment"}
+
+
+def test_gradient_of_one_input_is_held_against_its_law_at_finite_width() -> None:
+    """100 wide and 400 deep it grows by 1.963 a block, not 2: E log of one block is -1.9/100 off in the end."""
+    result = run(batch=1, depth=400, engine="law", draws=512, rows=41)
+    figure = headline(result, "gradient_growth_per_block")
+    assert figure["theory_kind"] == "finite-width"
+    assert figure["verdict"] == Verdict.AGREE
+    assert number(figure["mean"]) == pytest.approx(1.963, abs=0.004)
+
+
+def test_a_limit_says_nothing_of_nets_much_deeper_than_wide() -> None:
+    result = run(batch=4, depth=200, width=32, draws=16, engine="law", rows=21)
+    assert headline(result, "batch_variance_growth_per_block")["verdict"] == Verdict.NOT_JUDGED
 
 
 def test_narrow_networks_die_and_get_no_theory() -> None:

@@ -42,8 +42,9 @@ def test_mean_grows_faster_by_what_units_hand_on_to_themselves(
     share, log, asymmetry = tangents
     r = (1 - share) ** (0.5 * np.arange(1, BLOCKS))
     terms = 2 / math.pi * (np.arcsin(r) + r * np.sqrt(1 - r * r))
-    drift, _ = finite_width_gradient.per_block(WIDTH, share)
-    assert drift == pytest.approx(share**2 / WIDTH * terms.sum(), rel=0.02 if share == 0.5 else 0.25)
+    said = finite_width_gradient.correction(width=WIDTH, branch_share=share, below=np.arange(BLOCKS + 1))
+    sums = np.concatenate([[0.0], np.cumsum(terms)])
+    assert np.diff(said.mean) == pytest.approx(np.log1p(share**2 / WIDTH * sums), rel=1e-9)
     blocks = slice(5, 12)
     measured = (np.exp(log[4:11]) * asymmetry[blocks]).mean(0)  # (networks,)
     expected = share / WIDTH * np.concatenate([[0.0], np.cumsum(terms)])[blocks].mean()
@@ -54,13 +55,36 @@ def test_mean_grows_faster_by_what_units_hand_on_to_themselves(
 
 def test_logarithm_fluctuates_less_than_the_signals(tangents: tuple[float, np.ndarray, np.ndarray]) -> None:
     share, log, _ = tangents
-    _, variance = finite_width_gradient.per_block(WIDTH, share)
-    measured = (log[-1] - log[7]).var() / (BLOCKS - 8)
-    # The order beyond adds a fifth at this width; the sum over blocks is cut after eight.
-    assert 0.75 * variance < measured < 1.25 * variance
-    forward = {0.5: 5.44, 0.2: 2.65}[share] / WIDTH
+    said = finite_width_gradient.correction(width=WIDTH, branch_share=share, below=[8, BLOCKS])
+    measured, variance = log[-1].var() - log[7].var(), said.variance[1] - said.variance[0]
+    assert measured == pytest.approx(variance, rel=0.2)  # the order beyond
+    forward = {0.5: 5.44, 0.2: 2.65}[share] / WIDTH * (BLOCKS - 8)
     assert measured < 0.85 * forward
 
 
+def test_typical_growth_goes_from_the_tangents_law_to_the_signals(
+    tangents: tuple[float, np.ndarray, np.ndarray],
+) -> None:
+    """First order in 1/D: what is left over is below half the distance of the laws, and far below the correction."""
+    share, log, _ = tangents
+    said = finite_width_gradient.correction(width=WIDTH, branch_share=share, below=np.arange(1, BLOCKS + 1))
+    left = np.abs(log.mean(1) + 1.0 / WIDTH - said.typical) / np.arange(1, BLOCKS + 1)
+    assert (left < said.error + 8.0 * share / WIDTH**2).all()
+    assert left[-1] < 0.25 * abs(said.typical[-1]) / BLOCKS
+
+
+def test_sums_over_many_blocks_are_those_over_each() -> None:
+    every = finite_width_gradient.correction(width=64, branch_share=0.5, below=np.arange(3001))
+    few = finite_width_gradient.correction(width=64, branch_share=0.5, below=[0, 30, 3000])
+    turn, steps, n = finite_width_gradient.TURN * 64 / 0.5, np.diff(every.variance), np.arange(40, 3000)
+    distance = 4.0 * every.error
+    signals = steps[40] + distance * turn / (40 + turn)  # as of when h has forgotten itself
+    assert steps[40:] == pytest.approx(signals - distance * turn / (n + turn), rel=1e-5)
+    for name in ("mean", "typical", "variance"):
+        assert getattr(few, name) == pytest.approx(getattr(every, name)[[0, 30, 3000]], rel=1e-12)
+
+
 def test_plain_net_is_that_of_hanin_and_nica() -> None:
-    assert finite_width_gradient.per_block(100, 1.0) == pytest.approx((0.0, 0.05))
+    said = finite_width_gradient.correction(width=100, branch_share=1.0, below=[1, 50])
+    assert said.mean == pytest.approx([0.0, 0.0])
+    assert said.variance == pytest.approx([0.05, 2.5])
