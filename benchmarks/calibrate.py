@@ -22,6 +22,7 @@ from resexp.core.measured import by_quantity, measure_against_theory
 from resexp.core.result import Verdict
 from resexp.core.verdict import Family, judge
 from resexp.experiments.variance import Variance
+from resexp.runs.registry import experiment as registered
 
 Change = Callable[[Variance, Family], Family]
 Line = tuple[str, str, str, int]
@@ -35,6 +36,22 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "plain, one input": {"depth": 20, "width": 100, "batch": 1, "scheme": "plain"},
     "batchnorm, 64 inputs": {"depth": 20, "width": 64, "batch": 64, "scheme": "batchnorm"},
 }
+
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gelu, depth 20": ("variance", {"depth": 20, "width": 64, "batch": 8, "activation": "gelu", "draws": 64}),
+    "batchnorm": ("batchnorm", {"depth": 14, "width": 200, "batch": 32, "draws": 64}),
+    "batchnorm, ReLU last": ("batchnorm", {"depth": 14, "width": 100, "order": "linear-bn-relu", "draws": 64}),
+    "He, 6 layers": ("autocorrelation", {"protocol": "he", "depth": 6, "width": 100, "points": 32, "draws": 128}),
+    "residual, 8 blocks": (
+        "autocorrelation",
+        {"protocol": "residual", "depth": 8, "width": 100, "points": 33, "draws": 128},
+    ),
+    "independence": ("independence", {"depth": 5, "width": 64, "batch": 24, "draws": 128}),
+    "dead units": ("dead-units", {"depth": 8, "width": 100, "batch": 12, "draws": 64}),
+    "float16, residual": ("overflow", {"draws": 64}),
+    "float16, plain": ("overflow", {"scheme": "plain", "init": "glorot", "draws": 64}),
+}
+"""True theories of the other experiments: name of the experiment, and its parameters with the draws to judge."""
 
 
 def shifted(log_ratio: float) -> Change:
@@ -120,7 +137,7 @@ def one_seed(seed: int, settings: tuple[str, ...]) -> Counter[Line]:
     for setting in settings:
         experiment = Variance.parse({"draws": max(SIZES), **SETTINGS[setting]})
         for quantity, family in families(experiment, Lab("variance", seed=seed)):
-            lines = [("true theory", SIZES, family)]
+            lines: list[tuple[str, tuple[int, ...], Family]] = [("true theory", SIZES, family)]
             lines += [
                 (w.name, w.draws, w.change(experiment, family))
                 for w in WRONG
@@ -132,12 +149,28 @@ def one_seed(seed: int, settings: tuple[str, ...]) -> Counter[Line]:
     return called
 
 
+def one_seed_of_others(seed: int) -> Counter[Line]:
+    """Which true theories of the other experiments are called `disagree` with this seed."""
+    called: Counter[Line] = Counter()
+    for setting, (name, parameters) in OTHERS.items():
+        experiment = registered(name).parse(parameters)
+        if not isinstance(experiment, Ensemble):
+            raise TypeError(f"{name} measures no ensemble of networks")
+        for quantity, family in families(experiment, Lab(name, seed=seed)):
+            called["true theory", f"{name}: {setting}", quantity, len(family.statistic)] += (
+                judge(family).verdict is Verdict.DISAGREE
+            )
+    return called
+
+
 def calibrate(seeds: range, settings: tuple[str, ...], workers: int) -> dict[Line, float]:
     """Share of seeds called `disagree`, of each line; workers: processes."""
     total: Counter[Line] = Counter()
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for called in pool.map(one_seed, seeds, itertools.repeat(settings), chunksize=4):
             total.update(called)  # keeps the lines that were never called, with their zero
+        for called in pool.map(one_seed_of_others, seeds, chunksize=4):
+            total.update(called)
     return {line: count / len(seeds) for line, count in total.items()}
 
 
@@ -148,9 +181,9 @@ def main() -> None:
     asked = arguments.parse_args()
     shares = calibrate(range(asked.seeds), tuple(SETTINGS), asked.workers)
     print(f"{asked.seeds} seeds; share called `disagree`")
-    print(f"{'':28} {'setting':22} {'quantity':28} {'draws':>6} {'share':>8}")
+    print(f"{'':28} {'setting':36} {'quantity':34} {'draws':>6} {'share':>8}")
     for (name, setting, quantity, draws), share in sorted(shares.items(), key=lambda item: item[0][0] != "true theory"):
-        print(f"{name:28} {setting:22} {quantity:28} {draws:6d} {share:8.2%}")
+        print(f"{name:28} {setting:36} {quantity:34} {draws:6d} {share:8.2%}")
 
 
 if __name__ == "__main__":
