@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 TwoBranches = Literal["residual", "rescaled", "stable", "batchnorm"]
 
-FEWEST_INPUTS = 4  # that give a squared covariance without bias
+FEWEST_INPUTS = 4  # that give a squared covariance without bias (signal/over_inputs.py)
 NUMBERS = 9  # read off a block of each network
 OVER_INPUTS = 2.0  # relative bias of the law over inputs times width, over the cube of its growth since block 1 ...
 OVER_INPUTS_TWO_LAYER = 4.0  # ... measured at widths 64 to 1600: up to 1.5 and 3.4
@@ -171,19 +171,21 @@ class Independence(Ensemble):
         """The numbers of one block, (networks,) each."""
         import torch
 
+        from resexp.signal.over_inputs import over, squared_covariances
+
         h, f, sum_of_both = block.skip, block.branch, block.after
         overlap = torch.linalg.vecdot(h, f, dim=2)  # (networks, batch)
         lengths = torch.linalg.vector_norm(h, dim=2) * torch.linalg.vector_norm(f, dim=2)
-        cosines = _over(overlap.abs(), lengths)
+        cosines = over(overlap.abs(), lengths)
         numbers = {
-            "correlation": _over(overlap.sum(1), (_square(h) * _square(f)).sqrt()),
+            "correlation": over(overlap.sum(1), (_square(h) * _square(f)).sqrt()),
             "absolute_cosine": cosines.mean(1),
             "root_of_cosine": cosines.sqrt().mean(1),
             "second_moment_over_sum": self._over_sum(_square(sum_of_both), _square(h), _square(f)),
             "variance_over_sum": self._over_sum(*map(_variance_over_units, (sum_of_both, h, f))),
         }
         if self.batch >= FEWEST_INPUTS:
-            numbers |= _over_inputs(h, f)
+            numbers |= squared_covariances(h, f)
         return numbers
 
     def _over_sum(self, whole: "Tensor", skip: "Tensor", branch: "Tensor") -> "Tensor":
@@ -297,38 +299,6 @@ def _square(x: "Tensor") -> "Tensor":
 def _variance_over_units(x: "Tensor") -> "Tensor":
     """Sum over the batch of squares about the mean over units, (networks,)."""
     return _square(x - x.mean(2, keepdim=True))
-
-
-def _over(numerator: "Tensor", denominator: "Tensor") -> "Tensor":
-    """Numerator / denominator, 0 where a branch is zero."""
-    return (numerator / denominator).masked_fill_(denominator == 0, 0.0)
-
-
-def _over_inputs(h: "Tensor", f: "Tensor") -> "dict[str, Tensor]":
-    """Unbiased Cov(h_i, f_i)^2 and Var h_i Var f_i over the inputs of a batch, means over units; (networks,) each.
-
-    And both over the network's own mean variances. The squared sample covariance and the product of the sample
-    variances of n inputs each have both expectations in them, and k22 / n, k22 the joint fourth cumulant, whose
-    unbiased estimator (a k-statistic) is known; two linear equations give the two.
-    """
-    n = h.shape[1]
-    u, w = h - h.mean(1, keepdim=True), f - f.mean(1, keepdim=True)
-    uu, ww = u.square().sum(1).double(), w.square().sum(1).double()  # (networks, units)
-    u *= w
-    uw, uuww = u.sum(1).double(), u.square().sum(1).double()
-    fourth = (n + 1) * uuww - (n - 1) / n * (uu * ww + 2 * uw**2)
-    k22_over_n = fourth / ((n - 1) * (n - 2) * (n - 3))
-    c2, vw = (uw / (n - 1)) ** 2 - k22_over_n, uu * ww / (n - 1) ** 2 - k22_over_n
-    determinant = (n - 2) * (n + 1) / (n - 1) ** 2
-    square = ((c2 - vw / (n - 1)) / determinant).mean(1)
-    product = ((n * vw - 2 * c2) / ((n - 1) * determinant)).mean(1)
-    scale = uu.mean(1) * ww.mean(1) / (n - 1) ** 2
-    return {
-        "squared_covariance": square,
-        "product_of_variances": product,
-        "squared_covariance_scaled": _over(square, scale),
-        "product_of_variances_scaled": _over(product, scale),
-    }
 
 
 @lru_cache(maxsize=32)

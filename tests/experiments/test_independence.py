@@ -9,7 +9,8 @@ import torch
 from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
 from resexp.core.result import Result, Verdict
-from resexp.experiments.independence import Independence, _over_inputs
+from resexp.experiments.independence import Independence
+from resexp.signal.over_inputs import squared_covariances
 
 
 def run(**parameters: Any) -> Result:
@@ -99,7 +100,7 @@ def test_few_inputs_give_no_squared_correlation() -> None:
 def test_squared_covariance_is_estimated_without_bias_whatever_the_law() -> None:
     """5 inputs, 400,000 units of skew and heavy-tailed h and f: Cov = Var h = 1, Var f = 1.25, k22 = 6."""
     first, second = torch.empty(2, 5, 400_000).exponential_(generator=torch.Generator().manual_seed(7))
-    numbers = _over_inputs(first[None], (first + 0.5 * second)[None])
+    numbers = squared_covariances(first[None], (first + 0.5 * second)[None])
     assert numbers["squared_covariance"].item() == pytest.approx(1.0, abs=0.08)
     assert numbers["product_of_variances"].item() == pytest.approx(1.25, abs=0.08)
 
