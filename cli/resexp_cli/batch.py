@@ -12,7 +12,7 @@ import click
 
 from resexp.core.errors import BatchError, ResexpError
 from resexp_cli.batch_summary import Summary
-from resexp_cli.verdicts import chance, check_verdicts
+from resexp_cli.verdicts import chance
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -53,7 +53,9 @@ MOST_CHECKED = 200  # cells of an entry whose memory is estimated before the bat
 @click.option("--retry-failed", is_flag=True, help="run again what failed before")
 @click.option("--keep-going/--fail-fast", default=True, help="go on after a failure, the default, or stop")
 @click.option("--trust", is_flag=True, help="allow entries that run code of a file or plugin they name")
-@click.option("--check", is_flag=True, help="exit with 1 if measurement and theory disagree beyond chance")
+@click.option(
+    "--check", is_flag=True, help="exit with 1 if measurement and theory disagree beyond chance, or nothing was judged"
+)
 @click.option("--dry-run", is_flag=True, help="check the file and list what would run; run nothing")
 @click.option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr")
 def run_command(file: Path, **options: Any) -> None:
@@ -116,8 +118,9 @@ def _run(
         _summarise(terminal, summary, total)
     if summary.broken:
         raise BatchError(f"{summary.failed} of {total} cells failed, in {', '.join(summary.broken)}.")
-    if summary.checked.results:
-        terminal.note(check_verdicts(summary.checked))
+    met = summary.check()
+    if met is not None:
+        terminal.note(met)
 
 
 @contextmanager
@@ -145,11 +148,18 @@ def _engine(
 
 def _label(entry: "Entry", cell: "Cell") -> str:
     """What a running cell is called on its line."""
-    if entry.count == 1:
-        return entry.name
-    swept = {**cell.experiment.model_dump(mode="json"), "seed": cell.settings.seed}
+    setting = _setting(entry, cell)
+    return f"{entry.name} {setting}" if setting else entry.name
+
+
+def _setting(entry: "Entry", cell: "Cell") -> str:
+    """What tells the cell from others of its entry: the values of what is swept, and its seed if there are several."""
+    from resexp.report.text import plain
+    from resexp.runs.resolve import describe
+
+    swept = describe(cell)
     names = [*(name for name in entry.sweeps if name in swept), *(["seed"] if len(entry.seeds) > 1 else [])]
-    return f"{entry.name} " + ", ".join(f"{name} {swept[name]}" for name in names)
+    return ", ".join(f"{name.replace('_', ' ')} {plain(swept[name])}" for name in names)
 
 
 def _check_plots(entries: "Iterable[Entry]") -> None:
@@ -186,10 +196,10 @@ def _list(terminal: "Terminal", entries: "Sequence[Entry]", store: "Store | None
     total = sum(entry.count for entry in entries)
     if total <= MOST_LISTED:
         rows = [
-            (e.name, c.name, "stored" if store is not None and store.has(c) else "to run", f"{c.name}/{c.id}")
+            (e.name, _setting(e, c), "stored" if store is not None and store.has(c) else "to run", f"{c.name}/{c.id}")
             for e, c in batch.plan(entries)
         ]
-        terminal.listing(("entry", "experiment", "state", "stored as"), rows)
+        terminal.listing(("entry", "setting", "state", "stored as"), rows)
         return
     counts = []
     for entry in entries:
@@ -203,7 +213,7 @@ def _summarise(terminal: "Terminal", summary: Summary, total: int) -> None:
     seen = [state for state in summary.states.values() if state.states]
     rows = [(s.entry.name, s.entry.experiment, s.state, f"{s.seconds:.1f} s", _counts(s.verdicts)) for s in seen]
     if rows:
-        terminal.listing(("entry", "experiment", "state", "time", "verdicts"), rows)
+        terminal.listing(("entry", "experiment", "state", "cell time", "verdicts"), rows)
     pooled = [row for state in seen for place in sorted(state.pooled) for row in state.pooled[place]]
     if pooled:
         terminal.pooled([row for row in pooled if row["mean"] is not None or row["theory"] is not None], MOST_LISTED)

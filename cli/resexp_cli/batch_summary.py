@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resexp.core.errors import ResexpError
-from resexp.core.result import Value
+from resexp.core.result import Value, Verdict
 from resexp.report.text import plain
 from resexp.runs.resolve import describe
-from resexp_cli.verdicts import Judged
+from resexp_cli.verdicts import Judged, check_verdicts
 
 if TYPE_CHECKING:
     from resexp.runs.batch import Done
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_POOLED = 40
 """Settings of an entry whose pooled figures are listed."""
+MOST_TOLD = 5
+"""Settings of an entry of which is told why seeds were not pooled."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class EntryState:
     """One entry so far.
 
     by_setting: place and outcome of each setting by seed, until all its seeds are there; drawn, pooled: by place, of
-    what is pooled the first ones.
+    what is pooled the first ones; checked: what was judged of it, if that was asked for; told, untold: settings of
+    which was told why seeds were not pooled, and those beyond.
     """
 
     entry: "Entry"
@@ -45,6 +48,9 @@ class EntryState:
     by_setting: "dict[str, dict[int, tuple[int, Outcome | None]]]" = field(default_factory=dict)
     drawn: "dict[int, Outcome]" = field(default_factory=dict)
     pooled: dict[int, list[dict[str, Value]]] = field(default_factory=dict)
+    checked: Judged = field(default_factory=Judged)
+    told: int = 0
+    untold: int = 0
 
     @property
     def finished(self) -> bool:
@@ -81,12 +87,30 @@ class Summary:
         state.states[done.state] += 1
         state.seconds += done.seconds
         told = self._say(done, state)
-        self._keep(done, done.outcome if done.state != "failed" else None, state)
+        told += self._keep(done, done.outcome if done.state != "failed" else None, state)
         if state.finished and state.drawn:
             told += self._draw(state)
         if done.failure is not None:
             self.broken[done.entry.name] = None
+        if state.finished and state.untold:
+            told.append(Told(f"{done.entry.name}: seeds of {state.untold} more settings were not all pooled."))
         return told
+
+    def check(self) -> str | None:
+        """That all agrees with its theory that was to be checked; None where nothing was.
+
+        Raises ResexpError where it does not, or where nothing was judged, in all or in an entry that asks for it.
+        """
+        if not self.checked.results:
+            return None
+        met = check_verdicts(self.checked)
+        for state in self.states.values():
+            if state.entry.check and state.checked.results and not state.checked.families:
+                try:
+                    check_verdicts(state.checked)
+                except ResexpError as error:
+                    raise ResexpError(f"{state.entry.name}: {error}") from None
+        return met
 
     def _say(self, done: "Done", state: EntryState) -> list[Told]:
         name = done.entry.name if done.entry.count == 1 else f"{done.entry.name} {done.cell.id}"
@@ -98,7 +122,7 @@ class Summary:
         what = "read back" if done.state == "read back" else f"{done.seconds:.1f} s"
         return [Told(f"{name}: {what}")]
 
-    def _keep(self, done: "Done", outcome: "Outcome | None", state: EntryState) -> None:
+    def _keep(self, done: "Done", outcome: "Outcome | None", state: EntryState) -> list[Told]:
         """Judge the setting once all its seeds are there, as one sample; not where one of them has no outcome."""
         cell = done.cell
         settings = {**cell.settings.model_dump(mode="json"), "seed": None}
@@ -106,20 +130,26 @@ class Summary:
         seeds = state.by_setting.setdefault(key, {})
         seeds[cell.settings.seed] = (done.place, outcome)
         if len(seeds) < max(1, len(state.entry.seeds)):
-            return
+            return []
         del state.by_setting[key]
         there = {seed: (place, one) for seed, (place, one) in seeds.items() if one is not None}
         if len(there) < len(seeds):
-            return
+            return []
         place, first = min(there.values(), key=lambda one: one[0])
-        whole = first.result
+        whole, told = first.result, list[Told]()
         if len(seeds) > 1:
-            from resexp.core.pooling import pool
+            from resexp.core.pooling import PoolingError, pool
 
-            whole = pool([there[seed][1].result for seed in sorted(there)])
-            swept = {name: plain(value) for name, value in describe(first.cell).items() if name in state.entry.sweeps}
+            try:
+                whole = pool([there[seed][1].result for seed in sorted(there)])
+            except PoolingError as error:
+                self._count_unpooled(state)
+                return self._tell(state, first, [str(error)])
+            open_ones = [f for f in whole.families if f.verdict == Verdict.NOT_JUDGED and f.p_value is None]
+            told = self._tell(state, first, [f"{f.quantity} is not judged. {f.sentence}" for f in open_ones])
             state.pooled[place] = [
-                {"entry": state.entry.name, **swept, "seeds": len(seeds), **f} for f in whole.headline
+                {"entry": state.entry.name, **_swept(state.entry, first), "seeds": len(seeds), **f}
+                for f in whole.headline
             ]
             if len(state.pooled) > MOST_POOLED:
                 del state.pooled[max(state.pooled)]
@@ -127,8 +157,31 @@ class Summary:
             state.drawn[place] = replace(first, result=whole)
         state.verdicts.update(family.verdict for family in whole.families)
         self.judged.add(whole)
-        if state.entry.check or self._everything_checked:
-            self.checked.add(whole)
+        for judged in self._checking(state):
+            judged.add(whole)
+        return told
+
+    def _checking(self, state: EntryState) -> tuple[Judged, ...]:
+        """What takes the verdicts of an entry that is to be checked."""
+        return (self.checked, state.checked) if state.entry.check or self._everything_checked else ()
+
+    def _count_unpooled(self, state: EntryState) -> None:
+        """A setting whose seeds could not be pooled: their results are stored, and there is no verdict on it."""
+        state.verdicts["not pooled"] += 1
+        for judged in self._checking(state):
+            judged.add_unpooled(state.entry.name)
+
+    def _tell(self, state: EntryState, first: "Outcome", sentences: Sequence[str]) -> list[Told]:
+        """Notes on a setting, of the first few settings of an entry."""
+        if not sentences:
+            return []
+        if state.told == MOST_TOLD:
+            state.untold += 1
+            return []
+        state.told += 1
+        swept = ", ".join(f"{name} {value}" for name, value in _swept(state.entry, first).items())
+        of = f"{state.entry.name} ({swept})" if swept else state.entry.name
+        return [Told(f"{of}: {sentence}") for sentence in sentences]
 
     def _draw(self, state: EntryState) -> list[Told]:
         """The figure of an entry whose cells are all there."""
@@ -144,3 +197,8 @@ class Summary:
             self.broken[state.entry.name] = None
             return [Told(f"{state.entry.name}: {error}", is_error=True)]
         return [Told(f"{state.entry.name}: figure {path}")]
+
+
+def _swept(entry: "Entry", outcome: "Outcome") -> dict[str, Value]:
+    """What the entry sweeps, and its values in this outcome."""
+    return {name: plain(value) for name, value in describe(outcome.cell).items() if name in entry.sweeps}

@@ -32,9 +32,10 @@ from resexp.core.experiment import Experiment, Plot
 from resexp.core.result import Result, Value
 from resexp.report.chart import chart
 from resexp.report.digest import by_quantity, chosen_rows, series
-from resexp.report.text import headlines, plain, short
+from resexp.report.text import headlines, last_rows, plain, short
 from resexp.runs.cell import Outcome
 from resexp.runs.resolve import describe
+from resexp_cli.progress import PlainProgress
 
 VERDICT_STYLES = {
     "agree": "green",
@@ -46,7 +47,7 @@ VERDICT_STYLES = {
 }
 CHART_STYLES = {"measured": "cyan", "theory": "magenta", "both": "bold", "": ""}
 PROGRESS_AFTER_SECONDS = 1.0
-FULL_TABLES = 3
+MOST_NOTES = 5
 WIDTH_OF_FILES = 200
 EXPENDABLE = (("theory_kind",), ("stderr",), ("median",), ("ci_low", "ci_high"))
 """Columns that a narrow terminal leaves out, the first ones first."""
@@ -83,7 +84,7 @@ class Terminal:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar with rate and time left, shown on a terminal once the work has taken a second."""
+        """A bar with rate and time left, on a terminal once the work has taken a second; elsewhere plain lines."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -97,9 +98,13 @@ class Terminal:
         started = time.perf_counter()
         task = bar.add_task(label, total=None, rate="")
         shown = False
+        lines = self._plain_progress()
 
         def step(done: int, total: int) -> None:
             nonlocal shown
+            if lines is not None:
+                lines.step(done / max(1, total), label)
+                return
             elapsed = time.perf_counter() - started
             if not shown and elapsed > PROGRESS_AFTER_SECONDS and done < total:
                 bar.start()
@@ -115,7 +120,7 @@ class Terminal:
 
     @contextmanager
     def batch(self, total: int) -> "Iterator[Bars]":
-        """One bar for a batch of cells and a line for each running one."""
+        """One bar for a batch of cells and a line for each running one; plain lines where stderr is no terminal."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -125,20 +130,25 @@ class Terminal:
         )
         bar = Progress(*columns, console=self.err, transient=True, disable=self.quiet or not _is_terminal(sys.stderr))
         with bar:
-            yield Bars(bar, total)
+            yield Bars(bar, total, self._plain_progress())
+
+    def _plain_progress(self) -> PlainProgress | None:
+        """What takes the place of a bar where there is no terminal for one."""
+        return None if _is_terminal(sys.stderr) else PlainProgress(self.note)
 
     def table(self, outcomes: Sequence[Outcome]) -> None:
-        """Tables of a few outcomes, or the headline figures of many."""
-        if len(outcomes) <= FULL_TABLES:
-            for number, outcome in enumerate(outcomes):
-                if number:
-                    self.out.print()
-                self._one(outcome)
+        """The table of one outcome, or the headline figures of several side by side."""
+        if len(outcomes) == 1:
+            self._one(outcomes[0])
             return
-        figures = by_quantity(headlines(outcomes))
+        figures = by_quantity(headlines(outcomes) or last_rows(outcomes))
         self._grouped([c for c in figures[0] if c != "quantity"] if figures else [], figures)
         self._verdicts(outcomes)
-        self.out.print(f"{len(outcomes)} settings; every row: --format csv", style="dim")
+        notes = list(dict.fromkeys(note for outcome in outcomes for note in outcome.result.notes))
+        for note in notes[:MOST_NOTES]:
+            self.out.print(Text(note, style="dim"))
+        more = f", {len(notes) - MOST_NOTES} more notes" if len(notes) > MOST_NOTES else ""
+        self.out.print(f"{len(outcomes)} settings{more}; every row: --format csv", style="dim")
 
     def _verdicts(self, outcomes: Sequence[Outcome]) -> None:
         """How often each quantity agreed, over the settings of a sweep."""
@@ -207,16 +217,19 @@ class Terminal:
     def _fitting(self, columns: Sequence[str], rows: Sequence[Mapping[str, Value]]) -> tuple[Table, list[str]]:
         """A table of those columns that this width has room for, and the names of the others."""
         left_out: list[str] = []
-        boundless = self.out.options.update(max_width=10_000)
         # A column of names breaks its lines before the interval is given up, and the rightmost before the leftmost.
         breaks = "quantity" in columns
         last = [(column,) for column in reversed(columns[1:])]
         for names in ((), *(EXPENDABLE[:-1] if breaks else (*EXPENDABLE, *last))):
             left_out += [name for name in names if name in columns and name not in left_out]
             table = _table([column for column in columns if column not in left_out], rows)
-            if self.out.measure(table, options=boundless).maximum <= self.out.width:
+            if self._room_for(table):
                 break
         return table, [column for column in columns if column in left_out]
+
+    def _room_for(self, table: Table) -> bool:
+        """Whether the table fits this width with no line broken."""
+        return self.out.measure(table, options=self.out.options.update(max_width=10_000)).maximum <= self.out.width
 
     def _chart(self, result: Result, plot: Plot) -> None:
         label, measured, theory = series(result, plot)
@@ -259,18 +272,22 @@ class Terminal:
         columns = list(dict.fromkeys(name for row in rows for name in row if name != "draws"))
         columns = [c for c in columns if any(row.get(c) is not None for row in rows)]
         self.out.print()
-        table, left_out = self._fitting(columns, shown)
-        self.out.print(table)
+        if self._room_for(_table(columns, shown)):
+            self.out.print(_table(columns, shown))
+            left_out = []
+        else:
+            headed = by_quantity([{**row, "quantity": f"{row['entry']}: {row['quantity']}"} for row in shown])
+            left_out = self._grouped([c for c in columns if c not in {"entry", "quantity"}], headed)
         if len(shown) < len(rows) or left_out:
             without = f"; no room for {', '.join(left_out).replace('_', ' ')}" if left_out else ""
             self.out.print(f"{len(shown)} of {len(rows)} figures{without}", style="dim")
 
 
 class Bars:
-    """The bar of a batch and the lines of its running cells."""
+    """The bar of a batch and the lines of its running cells. plain: what is told where there is no terminal."""
 
-    def __init__(self, bar: Progress, total: int) -> None:
-        self._bar, self._total, self._finished = bar, total, 0
+    def __init__(self, bar: Progress, total: int, plain: PlainProgress | None = None) -> None:
+        self._bar, self._total, self._finished, self._plain = bar, total, 0, plain
         self._whole = bar.add_task("batch", total=total, count=f"0 of {total} cells")
         self._lines: dict[int, TaskID] = {}
 
@@ -283,6 +300,7 @@ class Bars:
         line = self._lines.get(number)
         if line is not None:
             self._bar.update(line, completed=done, total=total, visible=True)
+            self._say()
 
     def end(self, number: int) -> None:
         """A cell is over."""
@@ -294,6 +312,14 @@ class Bars:
         """One more cell has its state."""
         self._finished += 1
         self._bar.update(self._whole, completed=self._finished, count=f"{self._finished} of {self._total} cells")
+        self._say()
+
+    def _say(self) -> None:
+        """A plain line, if it is time for one."""
+        if self._plain is not None:
+            running = sum(task.completed / task.total for task in self._bar.tasks[1:] if task.total)
+            share = (self._finished + running) / max(1, self._total)
+            self._plain.step(min(1.0, share), f"{self._finished} of {self._total} cells")
 
 
 def _grown(experiment: Experiment) -> set[str]:
@@ -318,7 +344,7 @@ def _table(columns: Sequence[str], rows: Collection[Mapping[str, Value]]) -> Tab
     table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
     for column in columns:
         words = any(isinstance(row.get(column), str) for row in rows)
-        breaks = column in {"quantity", "question", "verdicts"}
+        breaks = column in {"quantity", "question", "setting", "verdicts"}
         table.add_column(
             Text(column.replace("_", " ")),
             justify="left" if words else "right",

@@ -30,6 +30,7 @@ from resexp.core.statistics import (
 )
 from resexp.core.verdict import Family, FamilyJudgement, Judgement, Moments, judge
 
+NEARLY_BEYOND = 960  # doublings; float64 ends at 1023, and the networks of one seed or another lie about the theory
 FEW_CARRY = 0.25  # share of the networks below which a mean is said to be carried by few
 
 
@@ -110,10 +111,18 @@ def _rows(measured: Measured, verdicts: Sequence[Verdict]) -> Iterator[dict[str,
         theory = theory_value(prediction)
         kind = prediction.kind if prediction else None
         yield {**row.axes, "quantity": quantity.name, **_statistics(summary, theory, kind, verdict)}
-    if quantity.positive and any(
-        s.mean is None and np.isfinite(r.samples.mantissa).all() for s, r in zip(summaries, measured.rows, strict=True)
-    ):
+    of_each = zip(measured.rows, measured.predictions, summaries, strict=True)
+    if quantity.positive and any(_needs_log2(*one) for one in of_each):
         yield from _log2_rows(measured, verdicts)
+
+
+def _needs_log2(row: Row, prediction: Prediction | None, summary: Summary) -> bool:
+    """Whether float64 cannot hold a number of the row, or nearly so: with another seed it may not."""
+    if not np.isfinite(row.samples.mantissa).all():
+        return False
+    logs = (prediction.log, prediction.typical_log) if prediction is not None else ()
+    near = any(log is not None and abs(log) > NEARLY_BEYOND * LN2 for log in logs)
+    return near or any(x is None for x in (summary.mean, summary.median, summary.ci_low, summary.ci_high))
 
 
 def _summary(row: Row, quantity: Quantity) -> Summary:

@@ -65,9 +65,10 @@ class Measured:
         if self.quantity.judged == "nothing" or len(predictions) < min(2, len(self.rows)):
             return None
         rows, margin = self._ordered(self.rows)[: len(predictions)], self.quantity.margin
-        bias = np.array([p.bias for p in predictions])
+        bias, rare = (np.array(x) for x in zip(*((p.bias, p.rare) for p in predictions), strict=True))
+        scarce = rare if rare.any() else None
         if self.quantity.judged == "ratio":
-            return self._ratio_family(rows, predictions, bias)
+            return self._ratio_family(rows, predictions, bias, scarce)
         if self.quantity.judged == "log increments":
             levels = np.stack([row.samples.log for row in rows], axis=1)
             theory = np.array([typical_log(p) for p in predictions])
@@ -75,16 +76,17 @@ class Measured:
             levels = np.stack([level_samples(row) for row in rows], axis=1)
             theory = np.array([_level(p) for p in predictions])
         if self.quantity.judged == "level":
-            return Family(levels, theory, bias, margin)
+            return Family(levels, theory, bias, margin, rare=scarce)
         increments, expected = self._per_step(levels), self._per_step(theory)
         steps = self._steps(self.rows)[: len(predictions) - 1]
         weights = steps / steps.sum() if len(steps) else None
         if self.starts_with_a_definition:
-            return Family(increments, expected, bias[1:], margin, weights=weights)
+            later = scarce[1:] if scarce is not None else None
+            return Family(increments, expected, bias[1:], margin, weights=weights, rare=later)
         statistic = np.concatenate([levels[:, :1], increments], axis=1)
         expected = np.concatenate([theory[:1], expected])
         weights = np.concatenate([[0.0], weights]) if weights is not None else None
-        return Family(statistic, expected, bias, margin, leading=1, weights=weights)
+        return Family(statistic, expected, bias, margin, leading=1, weights=weights, rare=scarce)
 
     def _with_theory(self) -> list[Prediction]:
         """The predictions from the first row on, as far as there are any."""
@@ -104,7 +106,9 @@ class Measured:
         first = int(self.starts_with_a_definition)
         return [row.axes for row in self._ordered(self.rows)[first : first + count]]
 
-    def _ratio_family(self, rows: Sequence[Row], predictions: Sequence[Prediction], bias: Array) -> Family:
+    def _ratio_family(
+        self, rows: Sequence[Row], predictions: Sequence[Prediction], bias: Array, rare: Array | None
+    ) -> Family:
         """Fieller's residual (N - theory D) / mean(D) of each network, whose expectation is zero if theory is right.
 
         The headline weighs rows by their theory: where a curve is near zero, noise would drown the rest.
@@ -125,6 +129,8 @@ class Measured:
             self.quantity.margin,
             weights=size / size.sum() if size.sum() > 0 else None,
             effective_draws=min(effective_draws(d) for d in denominators),
+            scale=np.array([d.mean() for d in denominators[first:]]),
+            rare=rare[first:] if rare is not None else None,
         )
 
     def in_order_of_growth(self) -> list[Prediction | None]:

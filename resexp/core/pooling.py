@@ -1,27 +1,38 @@
 """Pooling runs of one setting with different seeds: all their networks as one sample.
 
 Each run keeps, for each family, the moments of what was judged; together with the mean, standard error and draws of
-every row that is enough for the mean, the standard error and the verdict of all networks at once, exactly (a ratio of
-means, and a figure that is neither, are averaged over the runs by their draws). Medians cannot be pooled and are left
-out; intervals are Student's.
+every row (core/pooled_rows.py) that is enough for the mean, the standard error and the verdict of all networks at once.
+A family that a run has no number for is not judged. Figures without a standard error are averaged over the runs, whose
+scatter is their error. Medians cannot be pooled and are left out; intervals are Student's.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from resexp.core.result import STATISTICS_COLUMNS, FamilyResult, Quantity, Result, Value, Verdict
-from resexp.core.statistics import student_quantile
-from resexp.core.verdict import FamilyJudgement, Moments, judge_moments, pooled_moments
+from resexp.core.errors import ResexpError
+from resexp.core.pooled_rows import Numbers, Place, by_place, interval, merged, places, pooled_rows
+from resexp.core.result import FamilyResult, Quantity, Result, Verdict
+from resexp.core.statistics import Array
+from resexp.core.verdict import FamilyJudgement, Moments, judge_moments
 
 ARRAYS = ("mean", "deviation", "theory", "bias", "unusable")
+OF_SOME = ("weights", "scale", "rare")
+"""Arrays that are kept where a family is a ratio of means, or of what is rare."""
+ROUNDING = 1e-6  # relative; two machines may disagree by so much about a theory
+
+
+class PoolingError(ResexpError):
+    """Runs that are not of one setting, or not kept as they are now."""
 
 
 def kept(moments: Moments, quantity: Quantity, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Plain data of the moments of a family. rows: the axes of each judged row."""
-    arrays = {name: [_plain(x) for x in getattr(moments, name).tolist()] for name in ARRAYS}
+    more = OF_SOME if moments.scale is not None or moments.rare is not None else ()
+    found = {name: getattr(moments, name) for name in (*ARRAYS, *more)}
+    arrays = {name: [_plain(x) for x in array.tolist()] for name, array in found.items() if array is not None}
     effective = _plain(moments.effective_draws)
     judged = {"judged": quantity.judged, "headline": quantity.headline, "rows": [dict(row) for row in rows]}
     return {"draws": moments.draws, "margin": moments.margin, "effective_draws": effective, **judged, **arrays}
@@ -32,97 +43,127 @@ def _plain(x: float) -> float | None:
 
 
 def _moments(data: Mapping[str, Any]) -> Moments:
-    floats = {n: np.array([math.nan if x is None else x for x in data[n]], dtype=np.float64) for n in ARRAYS[:-1]}
-    effective = math.inf if data["effective_draws"] is None else data["effective_draws"]
-    unusable = np.array(data["unusable"], dtype=np.int64)
-    return Moments(data["draws"], **floats, unusable=unusable, margin=data["margin"], effective_draws=effective)
+    names = (*ARRAYS[:-1], *(name for name in OF_SOME if name in data))
+    try:
+        floats = {n: np.array([math.nan if x is None else x for x in data[n]], dtype=np.float64) for n in names}
+        effective = math.inf if data["effective_draws"] is None else data["effective_draws"]
+        unusable = np.array(data["unusable"], dtype=np.int64)
+        return Moments(data["draws"], **floats, unusable=unusable, margin=data["margin"], effective_draws=effective)
+    except (KeyError, TypeError, ValueError):
+        raise PoolingError("What was kept of a family is not as this version of resexp keeps it.") from None
 
 
 def pool(results: Sequence[Result]) -> Result:
-    """One result for several runs that differ in their seed alone. Raises ValueError where settings differ."""
+    """One result for several runs that differ in their seed alone. Raises PoolingError where settings differ."""
     first = results[0]
     if len(results) == 1:
         return first
-    places = [_place(row) for row in first.rows]
-    if any([_place(row) for row in result.rows] != places for result in results):
-        raise ValueError("runs of different settings cannot be pooled")
-    pooled = Result(first.columns, [_pool_numbers([r.rows[k] for r in results]) for k in range(len(places))])
-    for family in first.families:
-        same = [f for result in results for f in result.families if f.quantity == family.quantity]
-        _pool_family(family, [f.moments for f in same if f.moments is not None], pooled)
-    told = {figure["quantity"] for figure in pooled.headline}
-    for figure in first.headline:
-        if figure["quantity"] not in told:
-            same_figures = [f for result in results for f in result.headline if f["quantity"] == figure["quantity"]]
-            pooled.headline.append({"quantity": figure["quantity"], **_pool_numbers(same_figures)})
-    pooled.notes.append(f"{len(results)} seeds pooled; medians cannot be, and intervals are Student's.")
+    if any(result.columns != first.columns for result in results):
+        raise PoolingError("Runs of different settings cannot be pooled: their columns differ.")
+    draws = [max((n for row in result.rows if isinstance(n := row.get("draws"), int)), default=0) for result in results]
+    told = [{family.quantity: family for family in result.families} for result in results]
+    families = {name: [run.get(name) for run in told] for name in merged(told)}
+    pooled = Result(first.columns, pooled_rows([r.rows for r in results], draws, _energies(families)))
+    pooled.headline.extend(pooled_rows([r.headline for r in results], draws))
+    at = by_place(pooled.rows)
+    for name, runs in families.items():
+        pooled.families.append(_pool_family(name, runs, at, pooled.headline))
+    _judge_repeated(pooled)
+    pooled.notes.extend(_notes(results, pooled))
     return pooled
 
 
-def _place(row: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
-    return tuple((name, value) for name, value in row.items() if name not in STATISTICS_COLUMNS)
+def _energies(families: Mapping[str, Sequence[FamilyResult | None]]) -> dict[Place, Array]:
+    """Mean denominators of each run, (runs,), where a ratio of means stands."""
+    found: dict[Place, Array] = {}
+    for name, runs in families.items():
+        data = [run.moments for run in runs if run is not None and run.moments is not None]
+        if len(data) == len(runs) and all("scale" in one for one in data):
+            stands = places({**axes, "quantity": name} for axes in data[0]["rows"])
+            scales = [_moments(one).scale for one in data]
+            found |= dict(zip(stands, np.stack([s for s in scales if s is not None], axis=1), strict=True))
+    return found
 
 
-def _pool_numbers(rows: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
-    """One row or figure over all runs; its verdict is that of the first run until the family is judged again."""
-    pooled = dict(rows[0])
-    numbers = [(row.get("draws"), row.get("mean"), row.get("stderr")) for row in rows]
-    usable = [(n, m, s) for n, m, s in numbers if isinstance(n, int) and _number(m) and _number(s)]
-    if "draws" not in pooled:
-        return pooled
-    pooled |= dict.fromkeys(("mean", "stderr", "ci_low", "ci_high", "median"))
-    pooled["draws"] = sum(n for n, _, _ in numbers if isinstance(n, int))
-    if len(usable) == len(rows):
-        draws, mean, stderr = (np.array(x, dtype=np.float64) for x in zip(*usable, strict=True))
-        centre, deviation = pooled_moments(draws, mean, stderr * np.sqrt(draws))
-        pooled |= _interval(float(centre), float(deviation) / math.sqrt(draws.sum()), int(draws.sum()))
-    return pooled
-
-
-def _number(x: Value) -> bool:
-    return isinstance(x, int | float)
-
-
-def _interval(mean: float, stderr: float, draws: int) -> dict[str, Value]:
-    half = student_quantile(0.975, draws - 1) * stderr
-    return {"mean": mean, "stderr": stderr, "ci_low": mean - half, "ci_high": mean + half}
-
-
-def _pool_family(family: FamilyResult, data: Sequence[Mapping[str, Any]], pooled: Result) -> None:
+def _pool_family(
+    name: str, runs: Sequence[FamilyResult | None], at: Mapping[Place, Numbers], headline: Iterable[Numbers]
+) -> FamilyResult:
     """Judge the family again, and give its rows and its headline figure their verdicts."""
-    if not data:
-        pooled.families.append(family)
-        return
-    moments = Moments.pooled([_moments(one) for one in data])
+    there = [run for run in runs if run is not None]
+    data = [run.moments for run in there if run.moments is not None]
+    verdicts = {run.verdict for run in there}
+    exact = len(there) == len(runs) and len(verdicts) == 1 and there[0].p_value is not None
+    if not data and (exact or verdicts == {Verdict.NO_THEORY}):
+        return there[0]
+    if len(data) < len(runs):
+        missing = f"{len(runs) - len(data)} of {len(runs)} seeds give no number"
+        sentence = f"{missing}, and the others alone would be biased." if data else f"{missing} that can be judged."
+        return FamilyResult(name, Verdict.NOT_JUDGED.value, None, sentence)
+    moments = Moments.pooled(_of_one_setting(name, data))
     judgement = judge_moments(moments)
-    verdicts = [row.verdict.value for row in judgement.rows]
-    for axes, verdict in zip(data[0]["rows"], verdicts, strict=True):
-        for row in pooled.rows:
-            if row["quantity"] in {family.quantity, f"log2_{family.quantity}"} and axes.items() <= row.items():
-                row["verdict"] = verdict
+    for axes, row in zip(data[0]["rows"], judgement.rows, strict=True):
+        for place in places({**axes, "quantity": shown} for shown in (name, f"log2_{name}")):
+            if place in at:
+                at[place]["verdict"] = row.verdict.value
     growth = data[0]["judged"] == "log increments"
-    verdict = judgement.verdict
-    pooled.families.append(
-        FamilyResult(family.quantity, verdict.value, judgement.p_value, _sentence(judgement, growth))
-    )
-    if data[0]["headline"] is not None:
-        pooled.headline.append(_figure(data[0]["headline"], judgement, moments.draws, growth))
+    for figure in headline:
+        if figure["quantity"] == data[0]["headline"]:
+            figure |= _figure(judgement, moments.draws, growth=growth)
+    return FamilyResult(name, judgement.verdict.value, judgement.p_value, _sentence(judgement, growth=growth))
 
 
-def _figure(name: str, judgement: FamilyJudgement, draws: int, growth: bool) -> dict[str, Value]:
+def _of_one_setting(name: str, data: Sequence[Mapping[str, Any]]) -> list[Moments]:
+    """The moments of all runs. Raises PoolingError where other rows are judged, or held against another theory."""
+    moments = [_moments(one) for one in data]
+    first = moments[0].theory
+    for one, other in zip(data, moments, strict=True):
+        same = one["rows"] == data[0]["rows"] and other.theory.shape == first.shape
+        if not same or not np.allclose(other.theory, first, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
+            raise PoolingError(f"Runs of different settings cannot be pooled: the theories of {name} differ.")
+    return moments
+
+
+def _figure(judgement: FamilyJudgement, draws: int, *, growth: bool) -> Numbers:
+    """What the headline figure of a judged family says, beside the theory it has."""
     shown = judgement.headline
-    numbers: dict[str, Value] = dict.fromkeys(STATISTICS_COLUMNS)
-    if shown.verdict is not Verdict.NOT_JUDGED or not shown.unusable:
-        numbers |= _interval(shown.estimate, shown.stderr, draws)
-        numbers["theory"] = shown.theory
-        if growth:
-            grown = ("mean", "ci_low", "ci_high", "theory")
-            numbers |= {k: math.exp(v) for k in grown if isinstance(v := numbers[k], float)}
-            numbers["stderr"] = math.exp(shown.estimate) * shown.stderr
-    return {"quantity": name, **numbers, "draws": draws, "verdict": shown.verdict.value}
+    verdict: Numbers = {"verdict": shown.verdict.value, "draws": draws}
+    if shown.unusable:
+        return verdict
+    numbers = interval(shown.estimate, shown.stderr, draws)
+    if growth:
+        numbers = {name: math.exp(x) for name, x in numbers.items() if isinstance(x, float)}
+        numbers["stderr"] = math.exp(shown.estimate) * shown.stderr
+    return verdict | numbers
 
 
-def _sentence(judgement: FamilyJudgement, growth: bool) -> str:
+def _judge_repeated(pooled: Result) -> None:
+    """Give a figure `mean_x` that repeats the only row of a quantity x its verdict."""
+    for figure in pooled.headline:
+        rows = [row for row in pooled.rows if figure["quantity"] == f"mean_{row.get('quantity')}"]
+        if len(rows) == 1 and all(figure[name] == rows[0][name] for name in ("mean", "stderr", "draws", "theory")):
+            figure["verdict"] = rows[0]["verdict"]
+
+
+def _notes(results: Sequence[Result], pooled: Result) -> Iterator[str]:
+    """What holds for every seed, and what pooling could not do."""
+    of_each = [set(result.notes) for result in results]
+    yield from (note for note in results[0].notes if all(note in notes for notes in of_each))
+    for family in pooled.families:
+        if family.verdict == Verdict.NOT_JUDGED and family.moments is None and family.p_value is None:
+            yield f"{family.quantity}: not judged. {family.sentence}"
+    scattered = [str(f["quantity"]) for f in pooled.headline if f.get("mean") is not None and _is_scattered(results, f)]
+    if scattered:
+        yield f"{', '.join(scattered)}: the mean over the seeds, and their scatter is its error."
+    yield f"{len(results)} seeds pooled; medians cannot be, and intervals are Student's."
+
+
+def _is_scattered(results: Sequence[Result], figure: Numbers) -> bool:
+    """Whether the figure has no standard error in a run, and has one now."""
+    each = [f for result in results for f in result.headline if f["quantity"] == figure["quantity"]]
+    return figure["stderr"] is not None and any(f["stderr"] is None for f in each)
+
+
+def _sentence(judgement: FamilyJudgement, *, growth: bool) -> str:
     shown = judgement.headline
     if shown.unusable:
         return f"{shown.unusable} networks gave a number that is zero or not finite."

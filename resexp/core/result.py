@@ -67,7 +67,9 @@ class Prediction:
     value: the mean itself where it may be negative;
     typical_log: mean over networks of the logarithm, which at finite width is below `log`;
     judged: expectation of the Row's `statistic` where it has one;
-    bias: declared bound on the error of the judged increment into this row (0 where exact).
+    bias: declared bound on the error of the judged increment into this row (0 where exact);
+    rare: where what is measured happens in few networks only, a bound on the bias times the number of networks: the
+    bias is then at least rare / draws, and falls when seeds are pooled.
     """
 
     kind: TheoryKind
@@ -76,6 +78,7 @@ class Prediction:
     typical_log: float | None = None
     judged: float | None = None
     bias: float = 0.0
+    rare: float = 0.0
     is_definition: bool = False
 
     def __post_init__(self) -> None:

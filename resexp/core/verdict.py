@@ -9,6 +9,7 @@ mean over the rows) and the rows (Bonferroni). docs/verdict.md explains it to a 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ class Family:
     margin: how far off still counts as the same thing;
     leading: how many first rows are levels and stay out of the headline;
     weights: (rows,) of the rows in the headline, equal where not given;
-    effective_draws: how many networks carry a ratio of means.
+    effective_draws, scale: of a ratio of means, how many networks carry it, and its mean denominators, (rows,);
+    rare: (rows,) bound on the bias that falls with the number of networks, times that number.
     """
 
     statistic: Array
@@ -43,6 +45,16 @@ class Family:
     leading: int = 0
     weights: Array | None = None
     effective_draws: float = math.inf
+    scale: Array | None = None
+    rare: Array | None = None
+
+    def shares(self) -> Array:
+        """Share of each row in the headline, (rows,)."""
+        rows = self.statistic.shape[1]
+        first = self.leading if self.leading < rows else 0
+        shares = np.zeros(rows)
+        shares[first:] = 1.0 / (rows - first) if self.weights is None else self.weights[first:]
+        return shares
 
     def over_rows(self, values: Array) -> Array:
         """Mean of values (..., rows) over the rows of the headline."""
@@ -56,7 +68,8 @@ class Family:
 class Moments:
     """All that the verdict on a family needs of its networks, so that runs with other seeds can be pooled.
 
-    mean, deviation, theory, bias: (1 + rows,), the headline first; unusable: (1 + rows,) networks that gave no number.
+    mean, deviation, theory, bias: (1 + rows,), the headline first; unusable: (1 + rows,) networks that gave no number;
+    weights, scale, rare: (rows,), see Family.
     """
 
     draws: int
@@ -67,6 +80,9 @@ class Moments:
     unusable: NDArray[np.int64]
     margin: float
     effective_draws: float = math.inf
+    weights: Array | None = None
+    scale: Array | None = None
+    rare: Array | None = None
 
     @classmethod
     def of(cls, family: Family) -> "Moments":
@@ -76,29 +92,86 @@ class Moments:
         with np.errstate(invalid="ignore"):
             mean, deviation = statistic.mean(axis=0), statistic.std(axis=0, ddof=1)
         theory, bias = (np.concatenate([[family.over_rows(x)], x]) for x in (family.theory, family.bias))
-        return cls(len(statistic), mean, deviation, theory, bias, unusable, family.margin, family.effective_draws)
+        return cls(
+            len(statistic),
+            mean,
+            deviation,
+            theory,
+            bias,
+            unusable,
+            family.margin,
+            family.effective_draws,
+            family.shares(),
+            family.scale,
+            family.rare,
+        )
 
     @classmethod
     def pooled(cls, runs: "Sequence[Moments]") -> "Moments":
-        """Moments of all networks of several runs of one setting: exactly those of one run with all of them."""
-        draws = np.array([run.draws for run in runs], dtype=np.float64)
-        mean, deviation = pooled_moments(
-            draws, np.stack([run.mean for run in runs]), np.stack([run.deviation for run in runs])
-        )
-        unusable = np.sum([run.unusable for run in runs], axis=0)
-        effective = sum(run.effective_draws for run in runs)
+        """Moments of all networks of several runs of one setting: exactly those of one run with all of them.
+
+        A ratio's residual is over its run's mean denominator, and is put over that of all runs. Only the deviation of
+        a ratio's headline is not exact where its rows have denominators of their own.
+        """
         first = runs[0]
-        return cls(int(draws.sum()), mean, deviation, first.theory, first.bias, unusable, first.margin, effective)
+        draws = np.array([run.draws for run in runs], dtype=np.float64)
+        scales = _scales(runs)
+        size = np.ones((len(runs), len(first.mean))) if scales is None else _relative(scales, draws)
+        mean, deviation = pooled_moments(
+            draws, size * np.stack([run.mean for run in runs]), size * np.stack([run.deviation for run in runs])
+        )
+        if scales is not None and first.weights is not None:
+            mean[0] = first.weights @ mean[1:]
+        return replace(
+            first,
+            draws=int(draws.sum()),
+            mean=mean,
+            deviation=deviation,
+            unusable=np.sum([run.unusable for run in runs], axis=0),
+            effective_draws=_pooled_effective(np.array([run.effective_draws for run in runs]), draws * size[:, 0]),
+            scale=None if scales is None else draws @ scales / draws.sum(),
+        )
+
+    @cached_property
+    def declared_bias(self) -> Array:
+        """Bound on the theory's own error with so many networks, (1 + rows,)."""
+        if self.rare is None or self.weights is None:
+            return self.bias
+        rows = np.maximum(self.bias[1:], self.rare / self.draws)
+        return np.concatenate([[self.weights @ rows], rows])
+
+
+def _scales(runs: Sequence[Moments]) -> Array | None:
+    """Mean denominators of all runs, (runs, rows); None for what is no ratio of means."""
+    found = [run.scale for run in runs if run.scale is not None]
+    return np.stack(found) if len(found) == len(runs) else None
+
+
+def _relative(scales: Array, draws: Array) -> Array:
+    """Mean denominators of each run over those of all networks, (runs, 1 + rows); the headline's is their mean."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = scales / (draws @ scales / draws.sum())
+    return np.column_stack([relative.mean(axis=1), relative])
+
+
+def _pooled_effective(effective: Array, sums: Array) -> float:
+    """(sum D)^2 / sum D^2 of all networks from that of each run and its sum of D, up to a factor; (runs,) each."""
+    if not (effective > 0).all():
+        return 0.0
+    squares = float((sums**2 / effective).sum())
+    return float(sums.sum()) ** 2 / squares if squares > 0 else math.inf
 
 
 def pooled_moments(draws: Array, mean: Array, deviation: Array) -> tuple[Array, Array]:
     """Mean and sample standard deviation of all draws of several runs. draws: (runs,); the others (runs, ...)."""
     weights = draws.reshape(-1, *[1] * (mean.ndim - 1))
     total = draws.sum()
+    _, exponent = np.frexp(np.maximum(np.abs(mean), deviation).max(axis=0))  # squares might not fit float64
+    mean, deviation = np.ldexp(mean, -exponent), np.ldexp(deviation, -exponent)
     with np.errstate(invalid="ignore", over="ignore"):
         centre = (weights * mean).sum(axis=0) / total
         squares = ((weights - 1) * deviation**2 + weights * (mean - centre) ** 2).sum(axis=0)
-    return np.asarray(centre), np.sqrt(squares / (total - 1))
+        return np.ldexp(centre, exponent), np.ldexp(np.sqrt(squares / (total - 1)), exponent)
 
 
 @dataclass(frozen=True)
@@ -171,7 +244,7 @@ def _too_few(judgement: Judgement, moments: Moments) -> Judgement:
 
 def _judge_one(moments: Moments, place: int, margin: float, threshold: float) -> Judgement:
     """Test of mean = theory within `bias` at one place; `threshold` is the two-sided level."""
-    draws, theory, bias = moments.draws, float(moments.theory[place]), float(moments.bias[place])
+    draws, theory, bias = moments.draws, float(moments.theory[place]), float(moments.declared_bias[place])
     unusable = int(moments.unusable[place])
     if unusable:
         return Judgement(Verdict.NOT_JUDGED, math.nan, math.nan, theory, bias, unusable=unusable)

@@ -31,6 +31,16 @@ def headlines(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
     ]
 
 
+def last_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
+    """The last row of each quantity of all outcomes, swept parameters leading: what there is without headlines."""
+    leads = swept_values([outcome.cell for outcome in outcomes])
+    return [
+        {**lead, **row}
+        for outcome, lead in zip(outcomes, leads, strict=True)
+        for row in {row.get("quantity"): row for row in outcome.result.rows}.values()
+    ]
+
+
 def swept_values(cells: Sequence[Cell]) -> list[dict[str, Value]]:
     """For each cell the parameters that differ between the cells."""
     names = swept(cells)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from resexp.core import pooling
+from resexp.core.pooling import PoolingError
 from resexp.theory import sizes
 
 from .conftest import Resexp
@@ -28,7 +30,7 @@ def test_runs_all_in_order_and_ends_with_a_summary(resexp: Resexp, batch: Path) 
     ended = resexp("run", "batch.yaml", "--out", "there")
     assert ended.code == 0
     words = [line.split() for line in ended.out.splitlines()]
-    assert words[0] == ["entry", "experiment", "state", "time", "verdicts"]
+    assert words[0] == ["entry", "experiment", "state", "cell", "time", "verdicts"]
     assert [line[:3] for line in words[1:]] == [
         ["paths-a", "paths", "done"],
         ["sizes", "parameters", "done"],
@@ -50,6 +52,13 @@ def test_dry_run_lists_and_runs_nothing(resexp: Resexp, batch: Path) -> None:
     ended = resexp("run", "batch.yaml", "--dry-run")
     assert [line.split()[0] for line in ended.out.splitlines()] == ["entry", "paths-a", "sizes", "paths-b"]
     assert [path.name for path in batch.parent.iterdir()] == ["batch.yaml"]
+
+
+def test_dry_run_says_what_tells_the_cells_of_an_entry_apart(resexp: Resexp, tmp_path: Path) -> None:
+    (tmp_path / "seeds.yaml").write_text(SEEDS)
+    lines = [line.split("  ") for line in resexp("run", "seeds.yaml", "--dry-run").out.splitlines()]
+    told = [next(word.strip() for word in words[1:] if word) for words in lines]
+    assert told == ["setting", *(f"scheme {scheme}, seed {n}" for scheme in ("residual", "plain") for n in (0, 1))]
 
 
 def test_check_of_an_entry_and_of_the_whole(resexp: Resexp, batch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +107,84 @@ def test_more_seeds_compute_what_is_new_and_pool_to_the_same(resexp: Resexp, tmp
     assert [line.split()[2] for line in pooled(more.out)[1:]] == ["6"] * (len(pooled(more.out)) - 1)
     figures = [(tmp_path / folder / "growth.svg").read_bytes() for folder in ("results", "fresh")]
     assert figures[0] == figures[1]
+
+
+LEAVING = """\
+experiments:
+  sideways:
+    experiment: overflow
+    set: {scheme: rescaled, width: 64, depth: 300, draws: 2}
+    seeds: 6
+  early: {experiment: overflow, set: {depth: 16, draws: 16}, seeds: 6}
+  paths: {experiment: paths, set: {blocks: 4}}
+"""
+
+
+def test_seeds_that_leave_the_range_at_different_ends_or_not_at_all_end_no_batch(
+    resexp: Resexp, tmp_path: Path
+) -> None:
+    (tmp_path / "leaving.yaml").write_text(LEAVING)
+    ended = resexp("run", "leaving.yaml", "-j0")
+    assert ended.code == 0
+    assert "early: square_overflow_block is not judged." in ended.err
+    (early,) = [line for line in ended.out.splitlines() if "mean square overflow block" in line]
+    assert early.endswith("not judged")
+    assert [line.split()[:2] for line in ended.out.splitlines()[1:4]] == [
+        ["sideways", "overflow"],
+        ["early", "overflow"],
+        ["paths", "paths"],
+    ]
+
+
+def test_seeds_that_cannot_be_pooled_are_a_note_and_lose_nothing(
+    resexp: Resexp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(results: object) -> None:
+        raise PoolingError("these cannot be pooled.")
+
+    (tmp_path / "seeds.yaml").write_text(SEEDS + "  paths: {experiment: paths, set: {blocks: 4}}\n")
+    monkeypatch.setattr(pooling, "pool", refuse)
+    ended = resexp("run", "seeds.yaml", "-j0")
+    assert ended.code == 0
+    for scheme in ("residual", "plain"):
+        assert f"growth (scheme {scheme}): these cannot be pooled." in ended.err
+    assert "2 not pooled" in ended.out
+    assert "3 agree" in ended.out
+    assert len(list(tmp_path.glob("results/variance/*/run.json"))) == 4
+    whole = resexp("run", "seeds.yaml", "-j0", "--check")
+    assert whole.code == 0
+    assert "among 3 judged quantities; not judged: growth (2 times)" in whole.err
+    checked = SEEDS.replace("seeds: 2", "seeds: 2\n    check: true")
+    (tmp_path / "seeds.yaml").write_text(checked + "  paths: {experiment: paths, set: {blocks: 4}, check: true}\n")
+    of_entry = resexp("run", "seeds.yaml", "-j0")
+    assert of_entry.code == 1
+    assert "growth: Check not met" in of_entry.err
+    assert "nothing was checked (not judged: growth (2 times))" in of_entry.err
+
+
+def test_many_notes_on_pooling_are_cut_short(resexp: Resexp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(results: object) -> None:
+        raise PoolingError("these cannot be pooled.")
+
+    monkeypatch.setattr(pooling, "pool", refuse)
+    (tmp_path / "seeds.yaml").write_text(
+        SEEDS.replace("scheme: [residual, plain]", "alpha: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]")
+    )
+    ended = resexp("run", "seeds.yaml", "-j0")
+    assert ended.err.count("these cannot be pooled.") == 5
+    assert "growth: seeds of 2 more settings were not all pooled." in ended.err
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_pooled_figures_break_no_line(
+    resexp: Resexp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    (tmp_path / "seeds.yaml").write_text(SEEDS)
+    pooled = resexp("run", "seeds.yaml", "-j0").out.partition("\n\n")[2]
+    assert "activation growth per block" in pooled
+    assert all(len(line) <= width for line in pooled.splitlines())
+    assert len(pooled.splitlines()) < 30
 
 
 def test_a_batch_over_workers_is_the_batch_in_one_process(resexp: Resexp, batch: Path) -> None:

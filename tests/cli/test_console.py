@@ -2,9 +2,13 @@
 
 import io
 import sys
+from dataclasses import replace
 
 import pytest
 
+from resexp.experiments.paths import Paths
+from resexp.runs.cell import run_cell
+from resexp.runs.resolve import resolve
 from resexp_cli import console
 
 from .conftest import TINY, Resexp
@@ -53,6 +57,24 @@ def test_ten_rows_of_many_chosen_with_first_and_last(resexp: Resexp) -> None:
     assert (lengths[0], lengths[1], lengths[-1]) == ("0", "1", "1000")
     for wanted in ("paths total", "│", "└"):
         assert wanted in out
+
+
+@pytest.mark.parametrize("schemes", ["residual,plain", "residual,plain,rescaled"])
+def test_two_settings_or_three_are_one_table(resexp: Resexp, schemes: str) -> None:
+    out = resexp("variance", *TINY, "--scheme", schemes, "--no-save", "--format", "table").out
+    assert [line.split()[0] for line in out.splitlines() if " verdict" in line] == ["scheme"]
+    growth = out[out.index("activation growth per block\n") :].splitlines()[1 : 1 + schemes.count(",") + 1]
+    assert [line.split()[0] for line in growth] == schemes.split(",")
+    assert f"{schemes.count(',') + 1} settings; every row: --format csv" in out
+
+
+def test_settings_without_figures_are_compared_by_their_last_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = resolve(Paths, {"blocks": "2,3", "scheme": "residual"})
+    outcomes = [replace(one, result=replace(one.result, headline=[])) for one in map(run_cell, cells)]
+    console.Terminal().table(outcomes)
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert words[0][:3] == ["blocks", "length", "count"]
+    assert [line[:3] for line in words[1:3]] == [["2", "2", "1"], ["3", "3", "1"]]
 
 
 @pytest.mark.parametrize(("variable", "coloured"), [("FORCE_COLOR", True), ("NO_COLOR", False)])

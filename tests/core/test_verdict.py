@@ -1,12 +1,14 @@
 """The verdict on synthetic families: false alarms, power, the edges. With real networks: test_calibration.py."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from resexp.core.result import ALPHA, Verdict
-from resexp.core.verdict import Family, judge
+from resexp.core.statistics import student_quantile
+from resexp.core.verdict import Family, Moments, judge, judge_moments
 
 
 def family(
@@ -85,3 +87,43 @@ def test_a_statistic_that_does_not_vary_must_be_exact() -> None:
     off = Family(np.zeros((16, 4)), np.full(4, 0.001), np.zeros(4), margin=0.02)
     assert judge(exact).verdict is Verdict.AGREE
     assert judge(off).verdict is Verdict.DISAGREE
+
+
+MARGIN, DRAWS = 0.02, 1000
+
+
+def judged(*, half_width: float = 0.1, bias: float = 0.0, gap: float = 0.0) -> tuple[Verdict, Verdict]:
+    """Headline and row of a family of one row; all in margins. half_width: of the 95 % interval."""
+    deviation = half_width * MARGIN / student_quantile(0.975, DRAWS - 1) * math.sqrt(DRAWS)
+    two = np.ones(2)
+    moments = Moments(
+        DRAWS, gap * MARGIN * two, deviation * two, 0 * two, bias * MARGIN * two, np.zeros(2, int), MARGIN
+    )
+    judgement = judge_moments(moments)
+    return judgement.headline.verdict, judgement.rows[0].verdict
+
+
+def test_a_row_alone_may_be_off_by_two_and_a_half_margins() -> None:
+    assert judged(half_width=0.9) == (Verdict.AGREE, Verdict.AGREE)
+    assert judged(half_width=1.1) == (Verdict.UNDERPOWERED, Verdict.AGREE)
+    assert judged(half_width=2.4) == (Verdict.UNDERPOWERED, Verdict.AGREE)
+    assert judged(half_width=2.6) == (Verdict.UNDERPOWERED, Verdict.UNDERPOWERED)
+
+
+def test_a_theory_looser_than_five_margins_cannot_be_agreed_with_but_still_be_wrong() -> None:
+    assert judged(bias=4.9)[0] is Verdict.AGREE
+    assert judged(bias=5.1)[0] is Verdict.NOT_JUDGED
+    assert judged(bias=5.1, gap=6.0)[0] is Verdict.DISAGREE
+
+
+@pytest.mark.parametrize(
+    ("effective", "verdict"), [(0.0, Verdict.NOT_JUDGED), (49.0, Verdict.UNDERPOWERED), (50.0, Verdict.AGREE)]
+)
+def test_fewer_than_fifty_networks_carry_no_ratio_of_means(effective: float, verdict: Verdict) -> None:
+    whole = replace(family(800, 5, sigma=0.1), effective_draws=effective)
+    judgement = judge(whole)
+    assert {judgement.verdict, judgement.headline.verdict, *(row.verdict for row in judgement.rows)} == {verdict}
+    wrong = judge(replace(family(800, 5, sigma=0.1, shift=1.0), effective_draws=effective))
+    assert (wrong.verdict is Verdict.DISAGREE) == (verdict is Verdict.AGREE)
+    if verdict is Verdict.UNDERPOWERED:
+        assert judgement.headline.draws_needed == math.ceil(800 * 50 / 49)
