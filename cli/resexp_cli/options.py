@@ -76,7 +76,11 @@ def output_options(prefix: str) -> list[click.Parameter]:
         option("--no-save", is_flag=True, help="store nothing and read nothing back"),
         option("--force", is_flag=True, help="run again what is stored already"),
         option("--plot", type=file, help="draw a figure: png, svg or pdf"),
-        option("--check", is_flag=True, help="exit with 1 if measurement and theory disagree beyond chance"),
+        option(
+            "--check",
+            is_flag=True,
+            help="exit with 1 if measurement and theory disagree beyond chance, or nothing was judged",
+        ),
         option("--dry-run", is_flag=True, help="show what would run, its memory and time; run nothing"),
         option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr"),
         option("-v", "--verbose", is_flag=True, help="say every value and where it came from"),

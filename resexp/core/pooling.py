@@ -7,14 +7,14 @@ scatter is their error. Medians cannot be pooled and are left out; intervals are
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from resexp.core.errors import ResexpError
-from resexp.core.pooled_rows import Numbers, Place, by_place, interval, merged, places, pooled_rows
-from resexp.core.result import FamilyResult, Quantity, Result, Verdict
+from resexp.core.pooled_rows import MEASURED, Numbers, Place, by_place, interval, merged, places, pooled_rows
+from resexp.core.result import FamilyResult, Quantity, Result, Value, Verdict
 from resexp.core.statistics import Array
 from resexp.core.verdict import FamilyJudgement, Moments, judge_moments
 
@@ -22,6 +22,9 @@ ARRAYS = ("mean", "deviation", "theory", "bias", "unusable")
 OF_SOME = ("weights", "scale", "rare")
 """Arrays that are kept where a family is a ratio of means, or of what is rare."""
 ROUNDING = 1e-6  # relative; two machines may disagree by so much about a theory
+
+
+Figures = Callable[[Sequence[Mapping[str, Value]]], Mapping[str, float | None]]
 
 
 class PoolingError(ResexpError):
@@ -53,8 +56,11 @@ def _moments(data: Mapping[str, Any]) -> Moments:
         raise PoolingError("What was kept of a family is not as this version of resexp keeps it.") from None
 
 
-def pool(results: Sequence[Result]) -> Result:
-    """One result for several runs that differ in their seed alone. Raises PoolingError where settings differ."""
+def pool(results: Sequence[Result], figures: "Figures | None" = None) -> Result:
+    """One result for several runs that differ in their seed alone. Raises PoolingError where settings differ.
+
+    figures: headline figures that follow from the pooled rows (Ensemble.pooled_figures).
+    """
     first = results[0]
     if len(results) == 1:
         return first
@@ -65,6 +71,10 @@ def pool(results: Sequence[Result]) -> Result:
     families = {name: [run.get(name) for run in told] for name in merged(told)}
     pooled = Result(first.columns, pooled_rows([r.rows for r in results], draws, _energies(families)))
     pooled.headline.extend(pooled_rows([r.headline for r in results], draws))
+    follow = figures(pooled.rows) if figures is not None else {}
+    for figure in pooled.headline:
+        if figure["quantity"] in follow:
+            figure |= {**dict.fromkeys(MEASURED), "mean": follow[str(figure["quantity"])]}
     at = by_place(pooled.rows)
     for name, runs in families.items():
         pooled.families.append(_pool_family(name, runs, at, pooled.headline))

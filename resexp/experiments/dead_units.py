@@ -76,6 +76,7 @@ class DeadUnits(Ensemble):
     order: Order = param("relu-linear", "order of layers in the branch, figure 11.5 b, a, c")
     init: InitialisationName = param("he", "law of the weights")
 
+    version: ClassVar[int] = 2
     axes = ("block",)
     quantities = (
         Quantity("share_switching", "share of units on for some inputs of the batch", positive=False, judged="level"),
@@ -140,7 +141,7 @@ class DeadUnits(Ensemble):
             return Prediction(kind, value=value, bias=CO_ACTIVATION / self.width if layers else 0.0)
         bound = SWITCHING if quantity == "share_switching" else ON_OR_OFF
         bias = bound * min(1.0, layers / LAYERS_TO_SCATTER) / self.width
-        return Prediction(kind, value=value, bias=max(bias, FEWEST_UNITS / (self.draws * self.width)))
+        return Prediction(kind, value=value, bias=bias, rare=FEWEST_UNITS / self.width)
 
     def _layers_before(self, block: int) -> int:
         """Layers of ReLUs that the input of the block's last ReLU has gone through: with none, the law is exact."""

@@ -26,7 +26,7 @@ What is judged is the block over its prediction.
 Source: Prince 2023, sections 7.5 and 11.3, problem 11.5; IEEE 754-2019; Micikevicius et al. 2018; Hanin and Nica 2019.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -36,7 +36,7 @@ from resexp.core.ensemble import Ensemble
 from resexp.core.experiment import Curve, Plot, param
 from resexp.core.initialisation import Initialisation, InitialisationName
 from resexp.core.lab import Lab
-from resexp.core.result import STATISTICS_COLUMNS, Prediction, Quantity, Result, Row, Value, Verdict
+from resexp.core.result import STATISTICS_COLUMNS, FamilyResult, Prediction, Quantity, Result, Row, Value, Verdict
 from resexp.core.schemes import Scheme, SchemeName, check_scales, scheme
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Overflow(Ensemble):
         None, "blocks of the networks; by default so many that all should leave", ge=1, le=10_000_000
     )
 
+    version: ClassVar[int] = 2
     axes = ("range_exponent",)
     quantities = tuple(
         Quantity(f"{signal}_{end}_block", meaning, judged="level", margin=0.03)
@@ -202,9 +203,11 @@ class Overflow(Ensemble):
         inside = {row.quantity: int(np.isnan(row.samples.mantissa).sum()) for row in rows}
         result = assess(self, [row for row in rows if not inside[row.quantity]])
         result.rows.extend(self._without_mean(row) for row in rows if inside[row.quantity])
+        result.families.extend(self._without_verdict(row.quantity, n) for row in rows if (n := inside[row.quantity]))
         order = [quantity.name for quantity in self.quantities]
         result.rows.sort(key=lambda row: order.index(str(row["quantity"])))
-        result.headline.extend(_figure(row) for row in result.rows)  # what a sweep shows of each setting
+        verdicts = {family.quantity: family.verdict for family in result.families}
+        result.headline.extend(_figure(row, verdicts) for row in result.rows)  # what a sweep shows of each setting
         result.notes.extend(self._unfinished(inside))
         return result
 
@@ -214,6 +217,11 @@ class Overflow(Ensemble):
         known = {"theory": prediction.value, "theory_kind": prediction.kind} if prediction else {}
         statistics = {**dict.fromkeys(STATISTICS_COLUMNS), **known, "draws": self.draws, "verdict": verdict.value}
         return {**row.axes, "quantity": row.quantity, **statistics}
+
+    def _without_verdict(self, quantity: str, inside: int) -> FamilyResult:
+        known = any(quantity == f"{signal}_{self.end}_block" and _expected(self, signal) for signal in SIGNALS)
+        verdict = Verdict.NOT_JUDGED if known else Verdict.NO_THEORY
+        return FamilyResult(quantity, verdict.value, None, f"{inside} of {self.draws} networks stayed inside.")
 
     def _unfinished(self, inside: dict[str, int]) -> Iterator[str]:
         """How many networks stayed inside, and why."""
@@ -262,8 +270,9 @@ class Overflow(Ensemble):
         return estimate_seconds(lab, self.net, self.draws)
 
 
-def _figure(row: dict[str, Value]) -> dict[str, Value]:
-    return {"quantity": f"mean_{row['quantity']}", **{name: row[name] for name in STATISTICS_COLUMNS}}
+def _figure(row: dict[str, Value], verdicts: Mapping[str, str]) -> dict[str, Value]:
+    figure = {"quantity": f"mean_{row['quantity']}", **{name: row[name] for name in STATISTICS_COLUMNS}}
+    return {**figure, "verdict": verdicts[str(row["quantity"])]}
 
 
 @lru_cache(maxsize=64)

@@ -139,7 +139,7 @@ def test_seeds_that_leave_the_range_at_different_ends_or_not_at_all_end_no_batch
 def test_seeds_that_cannot_be_pooled_are_a_note_and_lose_nothing(
     resexp: Resexp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(results: object) -> None:
+    def refuse(results: object, figures: object) -> None:
         raise PoolingError("these cannot be pooled.")
 
     (tmp_path / "seeds.yaml").write_text(SEEDS + "  paths: {experiment: paths, set: {blocks: 4}}\n")
@@ -163,7 +163,7 @@ def test_seeds_that_cannot_be_pooled_are_a_note_and_lose_nothing(
 
 
 def test_many_notes_on_pooling_are_cut_short(resexp: Resexp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(results: object) -> None:
+    def refuse(results: object, figures: object) -> None:
         raise PoolingError("these cannot be pooled.")
 
     monkeypatch.setattr(pooling, "pool", refuse)
