@@ -61,6 +61,7 @@ $(ENTRIES): $(VENV)/.installed
 bench: $(VENV)/.installed ## speed against two plainly written baselines and the machine's limit
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/gradients.py
+	$(BIN)/python benchmarks/probe.py
 
 torture: $(VENV)/.installed-dev ## kill batches at random moments, and see that nothing is lost
 	$(BIN)/python benchmarks/torture.py

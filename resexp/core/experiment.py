@@ -7,7 +7,7 @@ identity of a stored cell are all read from here; there is no second list anywhe
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from resexp.core.errors import UsageError, nearest
 from resexp.core.lab import Lab
-from resexp.core.result import Result
+from resexp.core.result import Result, Value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,6 +52,17 @@ class Curve:
     y: tuple[float, ...]
     x_label: str
     y_label: str
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a terminal shows of a result in place of its rows, chart, figures and families.
+
+    table: rows, all with the same columns; lines: sentences under it; the result's notes follow, last.
+    """
+
+    table: Sequence[Mapping[str, Value]]
+    lines: Sequence[str]
 
 
 class Experiment(BaseModel, ABC):
@@ -111,6 +122,10 @@ class Experiment(BaseModel, ABC):
     @abstractmethod
     def compute(self, lab: Lab) -> Result:
         """Run the experiment in the lab."""
+
+    def digest(self, result: Result) -> Digest | None:
+        """A short form of a result for the terminal, where a choice of its rows would not tell much."""
+        return None
 
     def curves(self, lab: Lab) -> Iterable[Curve]:
         """Curves that a figure shows in panels before those of the rows; none by default.

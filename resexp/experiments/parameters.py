@@ -18,7 +18,8 @@ the block of 512 channels, 280,832 for the bottleneck with 128 inside.
 Other names, such as resnet:50 or densenet:bc-100-12, are nets of the zoo (resexp.nets.zoo), built without memory for
 their weights and counted tensor by tensor, gammas and betas always with them. Published numbers stand beside where they
 are known, and where papers and ports differ a note says by how many and why. With --batch, a forward pass is counted
-too: operations are twice the multiply-accumulates, as torch's counter has them; activations are all layers' outputs.
+too: operations are twice the multiply-accumulates, as torch's counter has them; activation_bytes is what training holds
+after it for the backward pass: every tensor that autograd saves, shared storage once, without the weights.
 
 Source: Prince 2023, problems 11.8 and 11.10, figures 11.7 to 11.9; He et al. 2016 for the bottleneck; the published
 numbers name theirs.
@@ -94,6 +95,7 @@ class Parameters(Table):
         None, "inputs of a forward pass whose operations and activations are counted (named nets)", ge=1
     )
 
+    version: ClassVar[int] = 2  # activation_bytes is what training holds
     axes = ("net", "layer", "kind")
     columns = ("net", "layer", "kind", "parameters")
     quick: ClassVar = {}

@@ -26,7 +26,7 @@ from pydantic import model_validator
 
 from resexp.core.ensemble import Ensemble
 from resexp.core.errors import UsageError
-from resexp.core.experiment import Plot, param
+from resexp.core.experiment import Digest, Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Result, Row
 
@@ -61,6 +61,7 @@ class Probe(Ensemble):
     weights: str | None = param(None, "file with weights to look into: .pt or .safetensors; draws then vary the input")
     line: bool = param(True, "whether to look for shattered gradients along a line of inputs")
 
+    version: ClassVar[int] = 2  # gradients fitted from the input on; none at a projected shortcut
     axes = ("stage", "block", "name", "shortcut")
     quantities = (
         Quantity("activation_second_moment", "second moment over units and batch", judged="nothing"),
@@ -111,6 +112,12 @@ class Probe(Ensemble):
         """Look into the net, judge what can be judged, and say what was found."""
         return report(self, self.survey(lab))
 
+    def digest(self, result: Result) -> Digest:
+        """A line for each stage, and the advice."""
+        from resexp.probing.digest import stage_lines, told
+
+        return Digest(stage_lines(result), list(told(result)))
+
     def survey(self, lab: Lab) -> "Survey":
         """Look into the net that `model` names."""
         from resexp.probing.survey import survey
@@ -130,7 +137,7 @@ class Probe(Ensemble):
         needed = _needed(self, 8 if lab.dtype == "float64" else 4)
         if needed is not None and needed > lab.memory:
             raise UsageError(
-                f"--memory {lab.memory / 1e6:,.3g}MB: {self.model} needs about {needed / 1e6:,.3g} MB at --batch "
+                f"--memory {lab.memory / 1e6:,.3g}MB: {self.model} needs about {needed / 1e6:,.0f} MB at --batch "
                 f"{self.batch}; use a smaller --batch or --input, or more --memory."
             )
         return needed

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one forward pass. operations: twice the multiply-accumulates; activations: bytes of all layers' outputs."""
+    """Of one pass. operations: forward, twice the multiply-accumulates; activations: bytes held to go backward."""
 
     operations: int
     activations: int
@@ -55,22 +54,31 @@ def _kind(module: nn.Module, name: str, parameter: Tensor) -> str:
 
 
 def cost(net: nn.Module, shape: Sequence[int], batch: int) -> Cost:
-    """Operations and activation bytes of a forward pass of `batch` inputs of this shape, in evaluation mode."""
-    net.eval()
-    total = 0
-
-    def see(_: nn.Module, __: Any, output: Any) -> None:
-        nonlocal total
-        if isinstance(output, Tensor):
-            total += output.numel() * output.element_size()
-
-    leaves = [module for module in net.modules() if not any(True for _ in module.children())]
-    handles = [leaf.register_forward_hook(see) for leaf in leaves]
+    """Operations of a forward pass of `batch` inputs of this shape, and activations that training holds after it."""
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    inputs = torch.zeros(batch, *shape, device=device)
+    net.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(inputs)
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            net(torch.zeros(batch, *shape, device=device))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return Cost(int(counter.get_total_flops()), total)
+        held = _held(net.train(), inputs)
+    except ValueError:  # batch norm in training refuses one value a channel
+        held = _held(net.eval(), inputs)
+    return Cost(int(counter.get_total_flops()), held)
+
+
+def _held(net: nn.Module, inputs: Tensor) -> int:
+    """Bytes that autograd saves for the backward pass; what shares storage counts once, weights do not."""
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage._cdata] = storage.nbytes()
+        return tensor.detach()  # the tensor itself would keep its own graph alive
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = net(inputs)
+        own = {t.untyped_storage()._cdata for t in (*net.parameters(), *net.buffers())}
+        held = sum(size for storage, size in saved.items() if storage not in own)
+        del output
+    return held

@@ -79,6 +79,9 @@ def factory(text: str) -> "Callable[[], nn.Module]":
                 net = found(*arguments, **named)
         if not isinstance(net, nn.Module):
             raise UsageError(f"{spec.text} gives {type(net).__name__}, not a torch.nn.Module.")
+        lazy = next((name for name, p in net.named_parameters() if isinstance(p, nn.UninitializedParameter)), None)
+        if lazy is not None:
+            raise UsageError(f"{spec.text}: {lazy} has no shape yet; run the net once on an example in the factory.")
         return net
 
     return build
@@ -127,7 +130,7 @@ def content(text: str) -> str:
 def _attribute(spec: Spec) -> Any:
     module = _module(spec)
     if not hasattr(module, spec.name):
-        names = [name for name in vars(module) if not name.startswith("_")]
+        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise UsageError(f"{spec.place} has no '{spec.name}'{nearest(spec.name, names)}.")
     return getattr(module, spec.name)
 
@@ -177,7 +180,7 @@ def their_errors(what: str) -> Iterator[None]:
         yield
     except (ResexpError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ResexpError(f"{what} failed.\n{their_traceback(error)}") from error
 
 
@@ -228,6 +231,12 @@ def load_state(net: "nn.Module", path: Path) -> None:
         )
 
 
+def why_unread(error: Exception) -> str:
+    """Why a file was not read as tensors, without torch's own hint to read it as code."""
+    told = str(error).partition("\n")[0]
+    return "it is damaged, or holds more than tensors." if "weights_only" in told else told
+
+
 def _state(path: Path) -> dict[str, Any]:
     import torch
 
@@ -242,8 +251,9 @@ def _state(path: Path) -> dict[str, Any]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  (a damaged file can raise anything)
-        told = str(error).partition("\n")[0]
-        raise UsageError(f"{path} is no file of plain tensors, and nothing else is loaded: {told}") from None
+        raise UsageError(
+            f"{path} is no file of plain tensors, and nothing else is loaded: {why_unread(error)}"
+        ) from None
     state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else None
     if not isinstance(state, dict):
         raise UsageError(f"{path} holds a {type(loaded).__name__}, not a net's state.")

@@ -90,7 +90,8 @@ def side_out(side: int, depth: int, padded: bool) -> int:
 
 def fitting(side: int, depth: int, padded: bool) -> int:
     """The smallest side, no smaller than this one, of which no odd map is pooled and something is left."""
-    step, remainder, smallest = (1 << depth, 0, 1 << depth) if padded else (1 << depth, -4, (12 << depth) - 4)
+    bottom = 12 if depth > 1 else 11  # sides at the bottom, in and out, leave 4 pixels there, or 3 at depth 1
+    step, remainder, smallest = (1 << depth, 0, 1 << depth) if padded else (1 << depth, -4, (bottom << depth) - 4)
     return max(smallest, side + (remainder - side) % step)
 
 

@@ -21,25 +21,60 @@ FEWEST_BLOCKS = 3
 """Blocks below which growth is not worth advice."""
 MUCH = 10.0
 """Growth over a stage by a sum from which a remedy is told."""
+UNEVEN = 10.0
+"""Norm of the gradient at the net's first addition over that at its last from which it is told."""
+STEEP = 1.25
+"""Exponent of depth from which growth is no longer that of a sum."""
 SOON = 4
 """An overflow within so many times the depth is worth a sentence."""
 
 
 def sentences(survey: Survey, found: Sequence[Finding]) -> Iterator[str]:
     """All that is worth saying, the advice first."""
-    yield from _explosion([finding for finding in found if finding.known and finding.known.law == "exponential"])
-    for finding in found:
-        where = f"Stage {finding.stage.number}, {_span(survey, finding.stage)}: " if len(found) > 1 else ""
-        yield from (f"{where}{sentence}" for sentence in _of_stage(finding))
-    yield from _signals(survey)
+    advice = list(_advice(survey, found))
+    yield from advice
+    if survey.additions and not any(f.known and f.forward and f.stage.blocks >= FEWEST_BLOCKS for f in found):
+        yield f"No stage of the net's own stream has {FEWEST_BLOCKS} blocks or more: its growth is shown, not judged."
+    elif survey.additions and not advice:
+        yield (
+            "Nothing here asks for a change: no growth by a factor that adds up to much, no dead units"
+            f"{', no shattered gradients' if len(survey.line) else ''}."
+        )
     yield from _structure(survey)
     yield from _not_measured(survey)
 
 
-def law_told(growth: Growth) -> str:
-    """Such as `exponential; 1.98x per block (95 % interval 1.95 to 2.01) over 16 blocks`."""
+def _advice(survey: Survey, found: Sequence[Finding]) -> Iterator[str]:
+    yield from _explosion([finding for finding in found if finding.known and finding.known.law == "exponential"])
+    copies = survey.equal_layers is not None
+    for finding in found:
+        where = f"Stage {finding.stage.number}, {_span(survey, finding.stage)}: " if len(found) > 1 else ""
+        yield from (f"{where}{sentence}" for sentence in _of_stage(finding, copies))
+    if not any(finding.known and finding.known.law == "exponential" for finding in found):
+        yield from _whole_gradient(survey, found)
+    yield from _signals(survey)
+
+
+def _whole_gradient(survey: Survey, found: Sequence[Finding]) -> Iterator[str]:
+    """Of the gradient's norm from one end of the net to the other."""
+    own = [k for finding in found if not finding.stage.inner for k in finding.stage.additions]
+    if len(own) < FEWEST_BLOCKS or not all(survey.after[k].has_gradient for k in own):
+        return
+    first, last = min(own), max(own)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.exp(np.log(survey.after[first].gradient_norm / survey.after[last].gradient_norm).mean()))
+    if UNEVEN < ratio < math.inf:
+        yield (
+            f"The gradient's norm is {ratio:.3g} times larger at the first addition ({survey.additions[first].name}) "
+            f"than at the last ({survey.additions[last].name}): under plain SGD one learning rate moves the layers "
+            "near the input far more; branches that start smaller, or at zero, keep it level."
+        )
+
+
+def law_told(growth: Growth, of: str = "") -> str:
+    """Such as `exponential; 1.98x per block (95 % interval 1.95 to 2.01) over 16 blocks`; of: what follows the law."""
     steps, step = growth.points - 1, growth.step
-    return f"{growth.told}; {_factor(step)} per block{_interval(step)} over {steps} block{'s' * (steps > 1)}"
+    return f"{growth.told}{of}; {_factor(step)} per block{_interval(step)} over {steps} block{'s' * (steps > 1)}"
 
 
 def _factor(summary: Summary) -> str:
@@ -76,8 +111,8 @@ def _factors(grown: Sequence[Growth]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _of_stage(finding: Finding) -> Iterator[str]:
-    """Of one stage whose theory is anything else, and where its numbers end."""
+def _of_stage(finding: Finding, copies: bool) -> Iterator[str]:
+    """Of one stage whose theory is anything else, and where its numbers end; copies: layers begin as one another."""
     blocks, known, forward, backward = finding.stage.blocks, finding.known, finding.forward, finding.backward
     if known is None or blocks < FEWEST_BLOCKS:
         return
@@ -86,20 +121,8 @@ def _of_stage(finding: Finding) -> Iterator[str]:
             f"the squared gradient changes by {_factor(backward.step)} per block towards the input, as it does with a "
             "norm after each sum: warm the learning rate up, or normalise first in each branch."
         )
-    if known.law == "linear" and forward is not None and _matters(forward):
-        total = forward.total.mean or 1.0
-        if forward.law == "exponential":
-            yield (
-                f"the second moment grows {_factor(forward.step)} per block, by a factor rather than a sum, although "
-                f"there is {known.told}: later branches give out more than earlier ones; look at what follows the "
-                "norm, and at the batch variance (inputs or tokens that become alike add up)."
-            )
-        elif total > MUCH:
-            yield (
-                f"the second moment grows {total:.3g} times over {blocks} blocks, by a sum rather than a factor, as it "
-                f"does with {known.told}: no need to act; a last layer in each branch that starts "
-                f"{math.sqrt(blocks):.2g} times smaller would keep it level."
-            )
+    if known.law == "linear" and forward is not None and _matters(forward) and not copies:
+        yield from _of_sums(finding, forward)
     for name, beyond in finding.overflow.items():
         first = float(np.min(beyond))
         if first < SOON * blocks:
@@ -107,6 +130,36 @@ def _of_stage(finding: Finding) -> Iterator[str]:
                 f"{name} overflows at block {first:,.0f} to {float(np.max(beyond)):,.0f}, were the stage so long; it "
                 f"has {blocks}."
             )
+
+
+def _of_sums(finding: Finding, forward: Growth) -> Iterator[str]:
+    """Of a stage with a norm in each branch, whose second moment should grow by a sum."""
+    known, blocks, total = finding.known, finding.stage.blocks, forward.total.mean or 1.0
+    assert known is not None
+    if forward.law == "exponential":
+        yield (
+            f"the second moment grows {_factor(forward.step)} per block, by a factor rather than a sum, although there "
+            f"is {known.told}: later branches give out more than earlier ones; look at what follows the norm, and at "
+            "the batch variance (inputs or tokens that become alike add up)."
+        )
+    elif finding.entry is not None and finding.entry > MUCH:
+        yield (
+            f"the second moment grows {finding.entry:.3g} times in the first block and {total:.3g} times in all "
+            f"{blocks}, though by a sum later on: what enters is small beside what the branches give out; start it "
+            "(the embedding or stem) larger, or the branches smaller."
+        )
+    elif total > MUCH and forward.law == "power" and forward.parameter > STEEP:
+        yield (
+            f"the second moment grows {total:.3g} times over {blocks} blocks, by a power of depth with exponent "
+            f"{forward.parameter:.2g}, faster than the sum that {known.told} makes of independent branches: later "
+            "branches give out more, or add in the same direction as earlier ones, as tokens that become alike do."
+        )
+    elif total > MUCH:
+        yield (
+            f"the second moment grows {total:.3g} times over {blocks} blocks, by a sum rather than a factor, as it "
+            f"does with {known.told}: no need to act; a last layer in each branch that starts {math.sqrt(blocks):.2g} "
+            "times smaller would keep it level."
+        )
 
 
 def _matters(growth: Growth | None, *, either: bool = False) -> bool:
@@ -139,7 +192,8 @@ def _signals(survey: Survey) -> Iterator[str]:
     if len(survey.line) and survey.line.mean() < SHATTERED:
         yield (
             f"Gradients are shattered: {STEP:.3g} of the way from one input to another, the gradient "
-            f"correlates by {survey.line.mean():.2f} with what it was (1: it does not change)."
+            f"correlates by {survey.line.mean():.2f} with what it was (1: it does not change). Deep nets with batch "
+            "norm begin so; branches that start at zero, as with a zero-initialised last norm, keep it from happening."
         )
 
 
@@ -147,7 +201,10 @@ def _structure(survey: Survey) -> Iterator[str]:
     """What the net is made of, where it is not what it seems."""
     first = survey.first
     if not survey.additions:
-        yield "No residual additions were found: the net is plain, and there are no blocks to follow."
+        yield (
+            "No residual additions were found, so there are no blocks to follow: nowhere is a signal added to what "
+            "layers with weights made of it."
+        )
     if survey.equal_layers is not None:
         a, b = survey.equal_layers
         yield (
@@ -166,7 +223,10 @@ def _structure(survey: Survey) -> Iterator[str]:
         yield f"{first.concatenations} concatenations join a signal with what a branch made of it; they add nothing."
     if first.recurrent:
         names = _few([name or "the net itself" for name in first.recurrent])
-        yield f"{names} step in time inside one operation: not looked into, only what is added around them."
+        yield (
+            f"{names}: recurrent layers, whose steps and gates are one operation each; not looked into, only what is "
+            "added around them."
+        )
     if survey.draws.note:
         yield survey.draws.note
 
@@ -184,7 +244,10 @@ def _not_measured(survey: Survey) -> Iterator[str]:
                 "reentrant checkpointing or in a reversible block."
             )
     if first.hidden:
-        yield f"{first.hidden} additions are inside scripted code or autograd functions, and not looked into."
+        yield (
+            f"{first.hidden} additions are inside scripted code, function transforms or autograd functions, and not "
+            "looked into."
+        )
     if survey.missing:
         yield f"{survey.missing} additions are not in every draw (layers dropped at random), and left out."
 

@@ -18,7 +18,7 @@ OURS = str(Path(__file__).resolve().parent.parent)
 TORCHS = str(Path(torch.__file__).resolve().parent)
 
 
-def explain_forward(error: Exception, frames: "Frames", inputs: "Inputs") -> ResexpError:
+def explain_forward(error: Exception | SystemExit, frames: "Frames", inputs: "Inputs") -> ResexpError:
     """What to say of an exception in a forward pass."""
     if not isinstance(error, ResexpError) and _is_ours(error):
         raise error
@@ -36,7 +36,8 @@ def explain_forward(error: Exception, frames: "Frames", inputs: "Inputs") -> Res
             "as in --input 3x32x32+10, and name one as in --input x=3x32x32."
         )
     if isinstance(error, RuntimeError | ValueError | IndexError) and frame is not None:
-        refused = _refused(frame, text)
+        whole_numbers = not any(x.is_floating_point() for x in _tensors(inputs))
+        refused = _refused(frame, text, whole_numbers)
         if refused:
             return UsageError(f"The net refuses an input of {shape_of(inputs)}: {refused}")
     return ResexpError(
@@ -44,7 +45,7 @@ def explain_forward(error: Exception, frames: "Frames", inputs: "Inputs") -> Res
     )
 
 
-def _is_ours(error: Exception) -> bool:
+def _is_ours(error: BaseException) -> bool:
     """Whether an exception was raised in our own code: a bug, and not the net's."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     calls = ("output = function(*args, **kwargs)", "return net(")
@@ -58,8 +59,12 @@ def explain_backward(error: Exception, what: str) -> ResexpError:
 
 def shape_of(inputs: "Inputs") -> str:
     """Shapes of the tensors that a net gets, without the batch."""
-    tensors = [x for x in (*inputs.positional, *inputs.named.values()) if isinstance(x, Tensor)]
-    return " and ".join("x".join(map(str, x.shape[1:])) or "single numbers" for x in tensors) or "no tensor"
+    shapes = ["x".join(map(str, x.shape[1:])) or "single numbers" for x in _tensors(inputs)]
+    return " and ".join(shapes) or "no tensor"
+
+
+def _tensors(inputs: "Inputs") -> list[Tensor]:
+    return [x for x in (*inputs.positional, *inputs.named.values()) if isinstance(x, Tensor)]
 
 
 def _layer(frame: "Frame | None") -> str:
@@ -68,7 +73,7 @@ def _layer(frame: "Frame | None") -> str:
     return f"layer '{frame.name}' ({type(frame.module).__name__})" if frame.name else type(frame.module).__name__
 
 
-def _refused(frame: "Frame", text: str) -> str:
+def _refused(frame: "Frame", text: str, whole_numbers: bool) -> str:
     """Why a layer of torch's own does not take what it got; empty where that cannot be told."""
     got = frame.shapes[0] if frame.shapes else ()
     expected = _expected(frame.module, got)
@@ -76,6 +81,8 @@ def _refused(frame: "Frame", text: str) -> str:
         expected = f"whole numbers below {frame.module.num_embeddings}; use --input tokens:LENGTH"
     elif isinstance(frame.module, nn.Embedding) and "index out of range" in text:
         expected = f"whole numbers below {frame.module.num_embeddings}"
+    elif "same dtype" in text and whole_numbers:
+        expected = "floats (save the whole numbers of the input as such)"
     if not expected:
         return ""
     return f"{_layer(frame)} expects {expected}, and got a tensor of shape {'x'.join(map(str, got))} (batch first)."
@@ -91,9 +98,12 @@ def _expected(module: nn.Module, got: tuple[int, ...]) -> str:
     if isinstance(module, nn.LayerNorm):
         shape = tuple(module.normalized_shape)
         return f"a shape that ends in {'x'.join(map(str, shape))}" if got[len(got) - len(shape) :] != shape else ""
+    kernel = values.get("kernel_size")
+    space = "x".join(map(str, kernel if isinstance(kernel, tuple) else (kernel,) * (dimensions or 1)))
+    if dimensions is not None and channels is None and "Pool" in type(module).__name__ and kernel is not None:
+        return f"at least {space} in space"
     if dimensions is not None and channels is not None:
         if len(got) not in {dimensions + 1, dimensions + 2} or (len(got) == dimensions + 2 and got[1] != channels):
             return f"{channels} channels and {dimensions} further dimension{'s' if dimensions > 1 else ''}"
-        kernel = values.get("kernel_size")
-        return f"at least {'x'.join(map(str, kernel))} in space" if isinstance(kernel, tuple) else ""
+        return f"at least {space} in space" if isinstance(kernel, tuple) else ""
     return ""

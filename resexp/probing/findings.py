@@ -24,8 +24,10 @@ WORTH_CARRYING_ON = 4.0
 class Finding:
     """One stage. known: the scheme it is nearest to, None for an inner one.
 
-    forward, backward: growth of the second moment with the blocks, and of the gradient's towards the input; variance:
-    growth of the batch variance; overflow: block, counted on from the stage's first, at which each network leaves each
+    forward, backward: growth of the second moment with the blocks, and of the gradient's inverse, which is that of the
+    gradient towards the input; variance:
+    growth of the batch variance; entry: growth in the first block, from where the stream enters, None where that is not
+    in the series; overflow: block, counted on from the stage's first, at which each network leaves each
     format.
     """
 
@@ -34,6 +36,7 @@ class Finding:
     forward: Growth | None
     variance: Growth | None
     backward: Growth | None
+    entry: float | None
     overflow: dict[str, Array]
 
 
@@ -58,10 +61,14 @@ def _finding(survey: Survey, stage: Stage) -> Finding:
     series = series_of(survey, stage)
     second = _logs([s.second for s in series])
     variance = _logs([s.batch_variance for s in series])
-    gradient = _logs([s.gradient for s in series])[:, ::-1]
+    gradient = _logs([s.gradient for s in series if s.has_gradient or s is not survey.before.get(stage.additions[0])])
     known = None if stage.inner else nearest(_additions(survey, stage), _branch_share(survey, stage))
     forward = fit(second)
-    return Finding(stage, known, forward, fit(variance), fit(gradient), _overflow(survey, stage, second, forward))
+    entry = None
+    if len(series) > len(stage.last_of_blocks) and forward is not None:
+        entry = float(np.exp((second[:, 1] - second[:, 0]).mean()))
+    overflow = _overflow(survey, stage, second, forward)
+    return Finding(stage, known, forward, fit(variance), fit(-gradient), entry, overflow)
 
 
 def _additions(survey: Survey, stage: Stage) -> list[Addition]:
@@ -93,7 +100,7 @@ def _overflow(survey: Survey, stage: Stage, second: Array, growth: Growth | None
     found = {}
     for name, largest in LARGEST.items():
         target = np.full(len(second), 2.0 * (math.log(largest) - peak))
-        blocks = block_beyond(second, growth, target)
+        blocks = block_beyond(second[:, growth.skipped :], growth, target)
         if blocks is not None and blocks.max() < FARTHEST * stage.blocks:
-            found[name] = np.ceil(np.maximum(blocks, 0.0))
+            found[name] = np.ceil(np.maximum(blocks, 0.0)) + growth.skipped
     return found

@@ -28,13 +28,13 @@ class Guard:
 
     def check(self, made: Tensor) -> None:
         """Raise ResexpError where the budget is exceeded; made: the tensor that was just made."""
-        if made.nbytes < LARGE:
+        if made.numel() * made.element_size() < LARGE:  # sparse tensors have no nbytes
             return
         held = self._held() - self.before
         if held > self.budget:
             raise ResexpError(
-                f"The net holds {held / 1e6:,.3g} MB in the middle of its forward pass and --memory allows "
-                f"{self.budget / 1e6:,.3g} MB: use a smaller --batch or input, or more --memory."
+                f"The net holds {held / 1e6:,.0f} MB in the middle of its forward pass and --memory allows "
+                f"{self.budget / 1e6:,.0f} MB: use a smaller --batch or input, or more --memory."
             )
 
     def _held(self) -> int:

@@ -156,6 +156,8 @@ def _opened_file(path: Path) -> "tuple[int, Callable[[Tensor], Tensor]]":
     import numpy as np
     import torch
 
+    from resexp.nets.load import why_unread
+
     if not path.is_file():
         raise UsageError(f"--input {path}: there is no such file.")
     array: Any
@@ -165,8 +167,7 @@ def _opened_file(path: Path) -> "tuple[int, Callable[[Tensor], Tensor]]":
         else:
             array = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  (a damaged file can raise anything)
-        told = str(error).partition("\n")[0]
-        raise UsageError(f"--input {path} cannot be read as plain numbers: {told}") from None
+        raise UsageError(f"--input {path} cannot be read as plain numbers: {why_unread(error)}") from None
     if not isinstance(array, np.ndarray | torch.Tensor):
         raise UsageError(f"--input {path} holds a {type(array).__name__}, not one tensor of examples.")
     if array.ndim < 1 or len(array) < 1:

@@ -36,7 +36,7 @@ def estimate(make: Callable[[], nn.Module], examples: Examples, *, training: boo
         inputs = examples.make(net, torch.Generator()).through(_signal)
         with seeded(0), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, _never):
             output = choose(net(*inputs.positional, **inputs.named)).tensor
-    except Exception:  # noqa: BLE001  (whatever the reason is, the real pass will tell it better)
+    except (Exception, SystemExit):  # noqa: BLE001  (whatever the reason is, the real pass will tell it better)
         return None
     own = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*net.parameters(), *net.buffers())}
     activations = sum(size for storage, size in saved.items() if storage not in own)

@@ -110,7 +110,7 @@ def _forward(net: nn.Module, given: Inputs, trace: Trace, frames: Frames, inputs
             return net(*given.positional, **given.named)
     except (ResexpError, KeyboardInterrupt, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise explain_forward(error, frames, inputs) from error
 
 

@@ -13,6 +13,8 @@ from resexp.probing.survey import Series, Survey
 
 FEWEST = 3
 """Values of a stage from which its growth is a figure."""
+STRAIGHT = {None, "constant", "exponential"}
+"""Laws that are the same for a curve and its inverse, and none."""
 
 
 def rows(survey: Survey) -> Iterator[Row]:
@@ -109,5 +111,6 @@ def _laws(finding: Finding) -> Iterator[FamilyResult]:
         ("backward", finding.backward, ""),
     ):
         if growth is not None and growth.points >= FEWEST:
-            sentence = f"{law_told(growth)}{beside}."
+            inverse = ", its inverse from the input on" if name == "backward" and growth.law not in STRAIGHT else ""
+            sentence = f"{law_told(growth, inverse)}{beside}."
             yield FamilyResult(f"stage_{finding.stage.number}_{name}", Verdict.NO_THEORY.value, None, sentence)

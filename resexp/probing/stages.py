@@ -1,7 +1,8 @@
 """Stages and blocks: which additions follow each other on one stream, and which of them make up one block.
 
-A stage is a run of additions at one spatial size (channels may change); those inside another's branch are a stage of
-their own. Where additions alternate, as attention and MLP do, a block is one period of them.
+A stage is a run of additions at one number of positions in space (channels and layout may change); those inside
+another's branch are a stage of their own. Where additions alternate, as attention and MLP do, a block is one period of
+them.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,8 @@ def stages(additions: Sequence[Addition]) -> list[Stage]:
             run = latest.get(kind)
         else:
             before = addition.previous
-            follows = before is not None and before not in nested and additions[before].spatial == addition.spatial
+            same = before is not None and additions[before].positions == addition.positions
+            follows = same and before not in nested
             run = of[before] if follows and before is not None else None
         if run is None:
             run = len(runs)

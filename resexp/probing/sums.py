@@ -1,5 +1,6 @@
 """Residual additions as they happen: what is measured at each sum, and what was noticed on the way to it."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +50,11 @@ class Addition:
     enclosed: tuple[int, ...]
     changed: bool
     partial: bool = False
+
+    @property
+    def positions(self) -> int:
+        """Places in space: the same for a map and for the tokens that it is flattened to."""
+        return math.prod(self.spatial)
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class Sums:
         """Whether a sum is the first of its stage."""
         if shortcut is None or previous is None:
             return shortcut is not None
-        return self._spatial(shortcut, found) != self.additions[previous].spatial
+        return math.prod(self._spatial(shortcut, found)) != self.additions[previous].positions
 
     def _continued(self, a: Mark, b: Mark) -> int | None:
         """The residual addition to whose result another branch is added, that left the stream where its own did."""
@@ -174,7 +180,8 @@ class Sums:
         """Note what an operation between two sums tells: dead units, and shortcuts changed in place."""
         if flags.convolution:
             self._last_convolution = output.dim() - 2
-        if name in ops.RECTIFIERS and output.dim() > 1 and output.is_floating_point():
+        dense = output.is_floating_point() and output.layout is torch.strided
+        if name in ops.RECTIFIERS and output.dim() > 1 and dense:
             axis = 1 if output.dim() == self._last_convolution + 2 else output.dim() - 1
             others = [k for k in range(output.dim()) if k != axis]
             with torch.no_grad():

@@ -23,6 +23,10 @@ from resexp.probing.sums import Addition, Place
 if TYPE_CHECKING:
     from resexp.probing.passes import Inputs
 
+LINE_EVERY = 2
+"""Draws of which one gets a line of inputs, so that both passes together stay cheap."""
+LEAST_LINES = 2
+
 
 class Source(Protocol):
     """Where inputs come from."""
@@ -89,6 +93,7 @@ def survey(
     curve: list[float | None] = []
     twins: tuple[str, str] | None = None
     copy_views = False
+    every = LINE_EVERY if count >= LINE_EVERY * LEAST_LINES else 1
     with threads(lab.threads):
         for number in range(count):
             with draws.draw(number, lab.key("net", number)) as net:
@@ -103,7 +108,8 @@ def survey(
                         copy_views = True
                         found = run(net, inputs, loss, generator, guard, copy_views=True)
                     passes.append(found)
-                    curve.append(_line(net, inputs, generator) if line and not found.no_gradient else None)
+                    if line and not found.no_gradient and number % every == 0:
+                        curve.append(_line(net, inputs, generator))
             del net
             lab.progress(number + 1, count)
     return _joined(passes, curve, twins, draws)
@@ -147,18 +153,31 @@ def _joined(passes: list[Pass], curve: list[float | None], twins: tuple[str, str
         stages=found,
         after=[Series.of([a.after for a in each]) for each in chosen],
         before={
-            k: Series.of([a.before for a in each])
+            k: _entering(Series.of([a.before for a in each]), Series.of([a.after for a in each]))
             for k, each in enumerate(chosen)
             if k in firsts and all(a.before is not None for a in each)
         },
         ratio=np.array(ratio, dtype=np.float64).reshape(shape),
         off=np.array(off, dtype=np.float64).reshape(shape),
-        line=np.array(lines if len(lines) == len(passes) else [], dtype=np.float64),
+        line=np.array(lines if len(lines) > 1 else [], dtype=np.float64),
         equal_layers=twins,
         draws=draws,
         missing=max(len(p.additions) for p in passes) - len(common),
         unstable=sum(not p.finite for p in passes),
     )
+
+
+def _entering(shortcut: Series, after: Series) -> Series:
+    """What enters a stage, by the shortcut of its first sum.
+
+    Where the branch does not start from that very tensor, since it was projected, pooled or padded, the gradient of the
+    sum is all that reaches it: not that of the stream, and left out.
+    """
+    through_the_sum_alone = np.array_equal(shortcut.gradient, after.gradient)
+    if not through_the_sum_alone or np.allclose(shortcut.second, after.second, rtol=1e-6):  # a branch that gives 0
+        return shortcut
+    nothing = np.full_like(shortcut.gradient, np.nan)
+    return replace(shortcut, gradient=nothing, gradient_norm=nothing, has_gradient=False)
 
 
 Key = tuple[str, int, str, int]

@@ -188,7 +188,7 @@ class Trace(TorchFunctionMode):
 
 
 def _is_signal(x: Tensor) -> bool:
-    return x.is_floating_point() and x.dim() > 0 and x.numel() > 1
+    return x.is_floating_point() and x.dim() > 0 and x.numel() > 1 and x.layout is torch.strided
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -87,6 +87,7 @@ def test_unet_takes_572_and_gives_388() -> None:
         assert zoo.factory("unet")()(torch.zeros(1, 1, 572, 188)).shape == (1, 2, 388, 4)
         assert zoo.factory("unet3d")()(torch.zeros(1, 3, 116, 132, 132)).shape == (1, 3, 28, 44, 44)
     assert unet.side_out(572, 4, padded=False) == 388
+    assert zoo.factory("unet,depth=1,width=2")()(torch.zeros(1, 1, 18, 20)).shape == (1, 2, 2, 4)
     assert zoo.input_shape("unet") == (1, 572, 572)
     assert zoo.input_shape("unet3d") == (3, 116, 132, 132)
     assert zoo.input_shape("unet3d,depth=4") == (3, 188, 188, 188)

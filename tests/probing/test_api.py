@@ -10,6 +10,7 @@ from torch import nn
 import resexp
 from resexp.core.errors import UsageError
 from resexp.core.result import Result
+from resexp.nets import zoo
 from resexp.probing.examples import prenorm_transformer, residual_mlp
 from resexp.testing import assert_stable
 from tests.probing.nets import WIDTH, Convolutional, batch, chain
@@ -125,3 +126,40 @@ def test_importing_resexp_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'prob'"):
         resexp.prob  # noqa: B018  # type: ignore[attr-defined]
+
+
+def test_the_gradient_of_a_projected_shortcut_is_not_taken_for_that_of_the_stream() -> None:
+    result = resexp.probe(zoo.factory("cifar-resnet:20-b-v2,width=4"), "3x8x8", batch=4, draws=2, line=False)
+    entering = [row for row in result.rows if row["quantity"] == "gradient_norm" and row["block"] == 0]
+    assert [row["stage"] for row in entering] == [1]  # the others are projected
+    assert {row["stage"] for row in result.rows if row["block"] == 0} == {1, 2, 3}
+    steps = {f["quantity"]: f["mean"] for f in result.headline}
+    rows = [row for row in result.rows if row["quantity"] == "gradient_second_moment" and row["stage"] == 2]
+    whole = rows[0]["mean"] / rows[-1]["mean"]  # type: ignore[operator]
+    assert steps["gradient_growth_per_block_stage_2"] == pytest.approx(whole**0.5, rel=0.02)  # type: ignore[operator]
+
+
+def test_the_gradient_of_a_prenorm_net_falls_as_its_inverse_grows() -> None:
+    result = resexp.probe(lambda: prenorm_transformer(16, 32, 4), "tokens:16", batch=4, draws=8, line=False)
+    laws = {f.quantity: f.sentence for f in result.families}
+    assert laws["stage_1_backward"].startswith(("linear, its inverse", "power"))
+    assert not laws["stage_1_backward"].startswith("exponential")
+
+
+def test_a_layer_scale_near_zero_is_a_branch_that_starts_at_zero() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.layer = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1e-6 * self.layer(self.norm(x))
+
+    result = resexp.probe(lambda: nn.Sequential(*(Scaled() for _ in range(9))), str(WIDTH), draws=2, line=False)
+    assert any("branches that start at zero" in family.sentence for family in result.families)
+    assert result.notes[0].startswith("Nothing here asks for a change")
+
+
+def test_a_gradient_that_is_larger_at_one_end_is_told() -> None:
+    result = resexp.probe(zoo.factory("cifar-resnet:110,width=4"), "3x8x8", batch=4, draws=2, line=False)
+    assert any("times larger at the first addition (blocks.0) than at the last" in note for note in result.notes)

@@ -61,6 +61,7 @@ def test_no_floats_at_all() -> None:
             r"layer '0' \(Conv2d\) expects 3 channels and 2 further dim.*16x1x9x9",
         ),
         (nn.Sequential(nn.Conv2d(3, 4, 7)), "3x4x4", r"at least 7x7 in space"),
+        (nn.Sequential(nn.AvgPool2d(7)), "3x4x4", r"\(AvgPool2d\) expects at least 7x7 in space"),
         (nn.Sequential(nn.LayerNorm(5)), "8", r"a shape that ends in 5"),
         (nn.Sequential(nn.BatchNorm2d(4)), "3x9x9", r"\(BatchNorm2d\) expects 4 channels"),
         (nn.Sequential(nn.Embedding(9, 4)), "8", r"expects whole numbers below 9; use --input tokens:LENGTH"),
@@ -192,3 +193,33 @@ def test_state_files_are_read_as_tensors_only(tmp_path: Path) -> None:
     for wrong in (nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 3))):
         with pytest.raises(UsageError, match="does not fit the net"):
             load_state(wrong, tmp_path / "good.pt")
+
+
+class Quits(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise SystemExit(7)
+
+
+class Sparse(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.sparse.mm(x.to_sparse(), self.layer.weight)
+
+
+def test_a_net_that_ends_the_process_ends_itself_alone() -> None:
+    with pytest.raises(ResexpError, match="SystemExit: 7"):
+        resexp.probe(Quits(), str(WIDTH), draws=2)
+
+
+def test_sparse_signals_do_not_disturb() -> None:
+    assert resexp.probe(Sparse(), str(WIDTH), draws=2).headline[0]["mean"] == 1
+
+
+def test_lazy_layers_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "lazy.py"
+    path.write_text("from torch import nn\ndef net(): return nn.Sequential(nn.LazyLinear(4))\n")
+    with pytest.raises(UsageError, match=r"0\.weight has no shape yet"):
+        factory(f"{path}:net")()

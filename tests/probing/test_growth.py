@@ -42,6 +42,37 @@ def test_a_slow_exponential_is_undecided_rather_than_called_something_else() -> 
     assert told["linear"] + told["power"] <= 3
 
 
+def test_what_enters_may_be_of_another_size() -> None:
+    generator = np.random.default_rng(5)
+    log = series("linear", 20, 16, generator, noise=0.02)
+    log[:, 0] -= 6.0
+    log[:, 1] -= 3.0
+    found = fit(log)
+    assert found is not None
+    assert found.told == "linear but for the 2 nearest to the input"
+    jumps = np.where(np.arange(20) % 7 == 3, 3.0, 0.0).cumsum() + 0.01 * generator.normal(size=(8, 20)).cumsum(axis=1)
+    nothing = fit(np.where(np.arange(20) == 9, 30.0, 0.0) + jumps)
+    assert nothing is not None
+    assert nothing.told == "undecided (no law fits)"
+
+
+def test_a_power_of_depth_may_begin_anywhere() -> None:
+    generator = np.random.default_rng(6)
+    told = Counter()
+    for _ in range(50):
+        found = fit(3 * np.log1p(0.3 * np.arange(16)) + generator.normal(0, 0.05, (8, 16)).cumsum(axis=1))
+        assert found is not None
+        told[found.law] += 1
+    assert told["power"] >= 48
+    assert found.parameter == pytest.approx(3, abs=0.7)
+    log = np.tile(3 * np.log1p(0.3 * np.arange(16)), (2, 1)) + np.array([[0.0], [1e-3]]) * np.arange(16)
+    exact = fit(log)
+    assert exact is not None
+    beyond = block_beyond(log, exact, log[:, 0] + 3 * np.log1p(0.3 * 40))
+    assert beyond is not None
+    assert beyond == pytest.approx([40, 40], rel=0.03)
+
+
 def test_no_law_is_named_from_few_points() -> None:
     generator = np.random.default_rng(2)
     found = fit(series("exponential", LEAST - 1, 64, generator))

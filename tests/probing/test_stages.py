@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resexp.probing.stages import Stage, stages
-from tests.probing.nets import WIDTH, Convolutional, batch, chain, look
+from tests.probing.nets import WIDTH, Convolutional, Layered, batch, chain, look
 
 
 def blocks_of(net: nn.Module, *inputs: Tensor) -> list[tuple[int, int]]:
@@ -78,3 +78,11 @@ def test_a_net_that_goes_down_and_up_again() -> None:
 def test_an_incomplete_last_block_is_not_taken_for_one() -> None:
     stage = Stage(1, tuple(range(7)), 2)
     assert (stage.blocks, stage.last_of_blocks) == (4, (1, 3, 5))
+
+
+def test_a_map_and_the_tokens_it_is_flattened_to_are_one_stage() -> None:
+    def on_a_map_then_on_tokens(block: Layered, x: Tensor) -> Tensor:
+        tokens = (x + block.layer(x)).flatten(1, 2)
+        return (tokens + block.other(tokens)).view(x.shape)
+
+    assert blocks_of(chain(on_a_map_then_on_tokens, 3), batch(4, 4, WIDTH)) == [(6, 2)]
