@@ -15,7 +15,7 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
     loaded = config.load(ROOT / "experiments.yaml")
     assert len(list(batch.plan(loaded.entries))) == sum(entry.count for entry in loaded.entries) >= 25
     names = " ".join(entry.name for entry in loaded.entries)
-    for subject in ("11-6-a", "11-6-b", "11-6-c", "11-2", "11-3", "11-4", "11-13", "11-5", "11-6", "11-8", "11-10"):
+    for subject in ("11-6-a", "11-6-b", "11-6-c", "11-2", "11-3", "11-4", "11-13", "11-5", "11-6", "11-7", "11-8", "11-10", "11-12", "11-14"):
         assert subject in names
     assert {entry.experiment for entry in loaded.entries} == {
         "variance",
@@ -24,7 +24,10 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
         "batchnorm-backward",
         "dead-units",
         "independence",
+        "normaliser-axes",
+        "normalisers",
         "overflow",
+        "path-gradients",
         "paths",
         "parameters",
         "unet-sizes",
