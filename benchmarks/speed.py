@@ -5,11 +5,14 @@ random weights at the rate of the engine's own generator, and the matrix product
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+
+os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", OMP_NUM_THREADS="1")  # read when numpy is imported
 
 import numpy as np
 import torch
@@ -34,13 +37,13 @@ def residual(depth: int, width: int, batch: int) -> Stack:
 
 
 def engine(
-    stack: Stack, chosen: Engine, rows: Sequence[int] | None = None, draws: int = 256
+    stack: Stack, chosen: Engine, rows: Sequence[int] | None = None, draws: int = 256, *, forward: bool = True
 ) -> tuple[Callable[[], object], int]:
     """One group of networks after another, and how many there are in a group."""
     lab, rows = Lab("variance"), range(stack.depth + 1) if rows is None else rows
     planned = plan(lab, stack, draws, len(rows), chosen)
     with torch.inference_mode():
-        propagator = Propagator(lab, stack, planned, rows)
+        propagator = Propagator(lab, stack, planned, rows, forward=forward)
     groups = iter(range(10**9))
 
     def run() -> None:
@@ -91,7 +94,7 @@ def normed(depth: int, width: int, batch: int) -> Ways:
     stack = Stack(depth, width, batch, Scheme(0.0, 1.0), "linear-relu-bn", Initialisation("he"), "relu", "independent")
     return {
         "nn.Module with autograd": (lambda: normed_modules(depth, width, batch), 1),
-        "explicit": engine(stack, "explicit"),
+        "explicit": engine(stack, "explicit", forward=False),
     }
 
 

@@ -2,17 +2,16 @@
 
 import itertools
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from resexp.core.errors import BatchError, ResexpError
+from resexp.core.errors import BatchError, ResexpError, UsageError
+from resexp_cli.batch_output import print_plan, print_summary, setting_of
 from resexp_cli.batch_summary import Summary
-from resexp_cli.verdicts import chance
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from resexp.runs.store import Store
     from resexp_cli.console import Terminal
 
-MOST_LISTED = 40
 MOST_CHECKED = 200  # cells of an entry whose memory is estimated before the batch starts
 
 
@@ -57,6 +55,13 @@ MOST_CHECKED = 200  # cells of an entry whose memory is estimated before the bat
     "--check", is_flag=True, help="exit with 1 if measurement and theory disagree beyond chance, or nothing was judged"
 )
 @click.option("--dry-run", is_flag=True, help="check the file and list what would run; run nothing")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    help="of the summary, a row an entry [default: table]; resexp export has the results",
+)
 @click.option("-q", "--quiet", is_flag=True, help="no progress and no notes on stderr")
 def run_command(file: Path, **options: Any) -> None:
     """Run the entries of FILE over worker processes and end with a summary.
@@ -75,14 +80,16 @@ def run_command(file: Path, **options: Any) -> None:
     from resexp.runs.override import override
     from resexp.runs.store import Store
     from resexp_cli.console import Terminal
+    from resexp_cli.environment import warn_of_misspelt
 
     terminal = Terminal(quiet=options["quiet"])
+    warn_of_misspelt(terminal)
     entries = config.select(config.load(file, trust=options["trust"]), options["only"])
     entries = override(entries, options["assignments"])
     _check_plots(entries)
     store = None if options["no_save"] else Store(options["out"])
     if options["dry_run"]:
-        _list(terminal, entries, store)
+        print_plan(terminal, entries, store, options["form"])
         return
     rules = batch.Rules(options["force"], options["retry_failed"], not options["keep_going"])
     if store is not None:
@@ -96,7 +103,7 @@ def _run(
 ) -> None:
     from resexp.runs import batch
 
-    summary = Summary(entries, options["out"], everything_checked=options["check"])
+    summary = Summary(entries, options["out"], everything_checked=options["check"], kept=store is not None)
     total = sum(entry.count for entry in entries)
     try:
         with terminal.batch(total) as bars, _engine(options, bars.step) as (executor, slots):
@@ -115,7 +122,7 @@ def _run(
                 for told in summary.add(done):
                     terminal.error(told.text) if told.is_error else terminal.note(told.text)
     finally:
-        _summarise(terminal, summary, total)
+        print_summary(terminal, summary, total, options["form"])
     if summary.broken:
         raise BatchError(f"{summary.failed} of {total} cells failed, in {', '.join(summary.broken)}.")
     met = summary.check()
@@ -129,6 +136,7 @@ def _engine(
 ) -> "Iterator[tuple[Executor, Callable[[], int]]]":
     """What runs the cells, and how many at once at any moment."""
     if options["jobs"] == 0:
+        _refuse_workers(options)
         from resexp.runs.inline import InlineExecutor
 
         yield InlineExecutor(progress), lambda: 1
@@ -146,20 +154,22 @@ def _engine(
         yield engine, lambda: engine.slots
 
 
+def _refuse_workers(options: dict[str, Any]) -> None:
+    """Raise UsageError where something is asked for that cells in this process cannot have."""
+    asked = {
+        "--timeout": options["timeout"],
+        "--engine dask": options["engine"] == "dask",
+        "--address": options["address"],
+        "--gpus-per-cell": options["gpus_per_cell"],
+    }
+    for name in (name for name, value in asked.items() if value):
+        raise UsageError(f"{name} needs worker processes; -j 0 has none.")
+
+
 def _label(entry: "Entry", cell: "Cell") -> str:
     """What a running cell is called on its line."""
-    setting = _setting(entry, cell)
+    setting = setting_of(entry, cell)
     return f"{entry.name} {setting}" if setting else entry.name
-
-
-def _setting(entry: "Entry", cell: "Cell") -> str:
-    """What tells the cell from others of its entry: the values of what is swept, and its seed if there are several."""
-    from resexp.report.text import plain
-    from resexp.runs.resolve import describe
-
-    swept = describe(cell)
-    names = [*(name for name in entry.sweeps if name in swept), *(["seed"] if len(entry.seeds) > 1 else [])]
-    return ", ".join(f"{name.replace('_', ' ')} {plain(swept[name])}" for name in names)
 
 
 def _check_plots(entries: "Iterable[Entry]") -> None:
@@ -187,44 +197,3 @@ def _check_fits(entries: "Iterable[Entry]", store: "Store | None", rules: "Rules
                     cell.check()
             except ResexpError as error:
                 raise type(error)(f"{entry.name}: {error}") from None
-
-
-def _list(terminal: "Terminal", entries: "Sequence[Entry]", store: "Store | None") -> None:
-    """What would run: each cell of a small batch, counts of a large one."""
-    from resexp.runs import batch
-
-    total = sum(entry.count for entry in entries)
-    if total <= MOST_LISTED:
-        rows = [
-            (e.name, _setting(e, c), "stored" if store is not None and store.has(c) else "to run", f"{c.name}/{c.id}")
-            for e, c in batch.plan(entries)
-        ]
-        terminal.listing(("entry", "setting", "state", "stored as"), rows)
-        return
-    counts = []
-    for entry in entries:
-        stored = sum(store.has(cell) for _, cell in batch.plan([entry])) if store is not None else 0
-        counts.append((entry.name, entry.experiment, entry.count, stored, entry.count - stored))
-    terminal.listing(("entry", "experiment", "cells", "stored", "to run"), counts)
-
-
-def _summarise(terminal: "Terminal", summary: Summary, total: int) -> None:
-    """The table a batch ends with."""
-    seen = [state for state in summary.states.values() if state.states]
-    rows = [(s.entry.name, s.entry.experiment, s.state, f"{s.seconds:.1f} s", _counts(s.verdicts)) for s in seen]
-    if rows:
-        terminal.listing(("entry", "experiment", "state", "cell time", "verdicts"), rows)
-    pooled = [row for state in seen for place in sorted(state.pooled) for row in state.pooled[place]]
-    if pooled:
-        terminal.pooled([row for row in pooled if row["mean"] is not None or row["theory"] is not None], MOST_LISTED)
-    told = chance(summary.judged)
-    if told is not None:
-        terminal.warn(told)
-    done = sum(sum(state.states.values()) - state.states["figure failed"] for state in seen)
-    left = total - done + sum(state.states["skipped"] for state in seen)
-    if left:
-        terminal.warn(f"{left} of {total} cells were not run; finished ones are kept.")
-
-
-def _counts(verdicts: Counter[str]) -> str:
-    return ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())

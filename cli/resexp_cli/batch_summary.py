@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from resexp.runs.cell import Outcome
     from resexp.runs.entry import Entry
 
+STATES = ("done", "read back", "failed", "failed before", "skipped")
+FIGURE_FAILED, NOT_POOLED = "figure failed", "not pooled"
 MOST_POOLED = 40
 """Settings of an entry whose pooled figures are listed."""
 MOST_TOLD = 5
@@ -53,9 +55,14 @@ class EntryState:
     untold: int = 0
 
     @property
+    def cells(self) -> int:
+        """How many have their state."""
+        return self.states.total() - self.states[FIGURE_FAILED]
+
+    @property
     def finished(self) -> bool:
         """Whether every cell has its state."""
-        return sum(self.states.values()) == self.entry.count
+        return self.cells == self.entry.count
 
     @property
     def state(self) -> str:
@@ -66,9 +73,14 @@ class EntryState:
 
 
 class Summary:
-    """Takes cells as they end. out: folder of the figures; everything_checked: as if each entry asked for a check."""
+    """Takes cells as they end.
 
-    def __init__(self, entries: "Sequence[Entry]", out: Path, *, everything_checked: bool) -> None:
+    out: folder of the figures; everything_checked: as if each entry asked for a check; kept: whether results are
+    stored.
+    """
+
+    def __init__(self, entries: "Sequence[Entry]", out: Path, *, everything_checked: bool, kept: bool = True) -> None:
+        self.kept = kept
         self.states = {entry.name: EntryState(entry) for entry in entries}
         self.judged, self.checked = Judged(), Judged()
         self.broken: dict[str, None] = {}
@@ -78,7 +90,7 @@ class Summary:
     def failed(self) -> int:
         """Cells without a result that is stored, and figures that were not drawn."""
         return sum(
-            s.states["failed"] + s.states["failed before"] + s.states["figure failed"] for s in self.states.values()
+            s.states["failed"] + s.states["failed before"] + s.states[FIGURE_FAILED] for s in self.states.values()
         )
 
     def add(self, done: "Done") -> list[Told]:
@@ -95,6 +107,22 @@ class Summary:
         if state.finished and state.untold:
             told.append(Told(f"{done.entry.name}: seeds of {state.untold} more settings were not all pooled."))
         return told
+
+    def rows(self) -> "list[dict[str, Value]]":
+        """A row an entry: cells by their state, seconds of computing, settings by verdict."""
+        return [
+            {
+                "entry": state.entry.name,
+                "experiment": state.entry.experiment,
+                "cells": state.entry.count,
+                **{name.replace(" ", "_"): state.states[name] for name in STATES},
+                "not_run": state.entry.count - state.cells,
+                "figure_failed": state.states[FIGURE_FAILED],
+                "seconds": round(state.seconds, 6),
+                **{name.replace(" ", "_"): state.verdicts[name] for name in (*Verdict, NOT_POOLED)},
+            }
+            for state in self.states.values()
+        ]
 
     def check(self) -> str | None:
         """That all agrees with its theory that was to be checked; None where nothing was.
@@ -168,7 +196,7 @@ class Summary:
 
     def _count_unpooled(self, state: EntryState) -> None:
         """A setting whose seeds could not be pooled: their results are stored, and there is no verdict on it."""
-        state.verdicts["not pooled"] += 1
+        state.verdicts[NOT_POOLED] += 1
         for judged in self._checking(state):
             judged.add_unpooled(state.entry.name)
 
@@ -194,7 +222,7 @@ class Summary:
         try:
             draw(outcomes, path)
         except ResexpError as error:
-            state.states["figure failed"] += 1
+            state.states[FIGURE_FAILED] += 1
             self.broken[state.entry.name] = None
             return [Told(f"{state.entry.name}: {error}", is_error=True)]
         return [Told(f"{state.entry.name}: figure {path}")]

@@ -15,6 +15,7 @@ from resexp.runs.execute import execute, needs_run
 from resexp.runs.resolve import environment_variable, resolve
 from resexp.runs.store import Store
 from resexp_cli.console import Terminal
+from resexp_cli.environment import warn_of_misspelt
 from resexp_cli.options import output_options, parameter_options, settings_options
 from resexp_cli.verdicts import Judged, check_verdicts
 
@@ -81,6 +82,7 @@ def run(
 ) -> None:
     """Resolve, run or read back, print, store, plot, check."""
     terminal = Terminal(quiet=output.quiet)
+    warn_of_misspelt(terminal)
     cells = resolve(experiment, flags, _settings(experiment, settings_file), quick=quick)
     if output.plot is not None:
         from resexp.report.figure import check_plot

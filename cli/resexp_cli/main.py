@@ -1,7 +1,7 @@
 """Assembles the commands, catches errors once, maps them to exit codes.
 
 Exit codes: 0 ok; 1 failed, or --check not met; 2 usage or configuration; 3 some cells of a batch failed;
-4 a device or an extra is missing; 130 interrupted.
+4 a device or an extra is missing; 130 interrupted, 143 terminated.
 """
 
 import os
@@ -14,7 +14,7 @@ import click
 
 from resexp import __version__
 from resexp.core.errors import ResexpError
-from resexp_cli import batch, catalogue, experiments, results, status, store
+from resexp_cli import batch, catalogue, experiments, results, signals, status, store
 
 VERBS = {
     c.name: c
@@ -99,7 +99,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Exit codes: 0 ok, 1 failed or --check not met, 2 usage or configuration, 3 some cells of a batch failed, "
-    "4 a device or an extra is missing, 130 interrupted.",
+    "4 a device or an extra is missing, 130 interrupted, 143 terminated.",
 )
 @click.version_option(__version__, prog_name="resexp")
 def cli() -> None:
@@ -115,7 +115,11 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    sys.exit(_exit_code(arguments))
+    signals.listen()
+    code = _exit_code(arguments)
+    if code > signals.BY_SIGNAL:
+        signals.leave(code)
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str] | None) -> int:
@@ -133,8 +137,8 @@ def _exit_code(arguments: list[str] | None) -> int:
         hint = f" Try '{context.command_path} --help'." if context is not None else ""
         message = error.format_message()
         return _report(message + ("" if message.endswith((".", ")")) else ".") + hint, 2)
-    except (KeyboardInterrupt, click.Abort):
-        return 130
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        return signals.exit_code(interrupt)
     except ReaderLeftError:
         _forget_stdout()
         return 0

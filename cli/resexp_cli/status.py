@@ -41,12 +41,14 @@ def status_command(
     from resexp.runs.inventory import take_stock
     from resexp.runs.store import Store
     from resexp_cli.console import Terminal
+    from resexp_cli.environment import warn_of_misspelt
 
+    terminal = Terminal(quiet=quiet)
+    warn_of_misspelt(terminal)
     whole = config.load(file, trust=trust)
     entries = config.override(config.select(whole, only), assignments)
     stock = take_stock(batch.plan(entries), Store(out), others=lambda: batch.plan(whole.entries))
     found = list(stock.entries.values())
-    terminal = Terminal(quiet=quiet)
     if form == "json":
         click.echo(json.dumps(_stock_document(stock), indent=1))
     elif form == "csv":

@@ -71,6 +71,7 @@ def export_command(
     from resexp.report.selection import Selection
     from resexp.report.sinks import check_polars
     from resexp_cli.console import Terminal
+    from resexp_cli.environment import warn_of_misspelt
 
     form = form or _form(to)
     if form == "parquet":
@@ -80,6 +81,7 @@ def export_command(
     if to is not None:
         check_target(to)
     terminal = Terminal(quiet=quiet)
+    warn_of_misspelt(terminal)
     selection = Selection(terminal.warn)
     table = Export(_found(selection, sources, only, assignments, out, trust))
     if not table.cells:

@@ -40,6 +40,19 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Surface(Plot):
+    """Rows drawn as surfaces over a plane: the mean of one quantity over x and y, columns both.
+
+    quantity: whose rows are points of grids; path: whose rows, by epoch, are a path in the plane `trajectory`;
+    part: parameter that says which rows of a grid a cell computed, so that cells that differ in it are one grid.
+    """
+
+    quantity: str = ""
+    path: str = ""
+    part: str = ""
+
+
+@dataclass(frozen=True)
 class Curve:
     """A curve that a figure shows beside the rows: y against x, both (points,).
 

@@ -16,6 +16,11 @@ Statistics of a norm over the grid: `held`, one input moves and is one of many, 
 `differentiated`, d(sum_j y(x_j))/dx_i through mean and deviation, as `y.sum().backward()` in training mode gives it.
 Such a gradient has mean zero over the grid, exactly: a shift common to all inputs is taken off by the norm.
 
+With an odd number of inputs x = 0 is one of them. There all units of a net without biases have a kink, and those of the
+first layer of a net with a norm: dy/dx does not exist, and that input counts in no pair, in measurement and theory
+alike. (With the derivative of ReLU at 0 as 0, as torch has it, its second moment would be infinite with batch
+normalisation in residual blocks.) A mirrored net has no kink: it is linear.
+
 The autocorrelation at a lag is the mean of y'(x_i) y'(x_{i+lag}) over pairs of the grid and over networks, divided by
 the mean of y'(x_i)^2: a ratio of means, uncentred. The mean of each network's normalised curve is biased low. With
 statistics held the read-out is averaged over analytically; differentiated, there is one random read-out a network,
@@ -41,7 +46,7 @@ from resexp.core.ensemble import Ensemble
 from resexp.core.errors import UsageError
 from resexp.core.experiment import Curve, Plot, param
 from resexp.core.lab import Lab
-from resexp.core.result import Prediction, Quantity, Row, TheoryKind
+from resexp.core.result import Prediction, Quantity, Row, TheoryKind, Value
 from resexp.core.scalar_net import FirstLayer, Init, Protocol, ScalarNet, net_of, norm_of
 
 if TYPE_CHECKING:
@@ -57,7 +62,7 @@ FINITE_WIDTH = 6.0
 class Autocorrelation(Ensemble):
     """Autocorrelation of the gradient dy/dx of a scalar network along its input, against infinite width."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     protocol: Protocol = param("book", "network of figure 11.3 to measure")
     depth: int = param(24, "hidden layers L", ge=1, le=1_000_000)
@@ -118,6 +123,11 @@ class Autocorrelation(Ensemble):
         for name in ignored:
             if getattr(self, name) is not None:
                 raise ValueError(f"--{name.replace('_', '-')} has no meaning for the protocol {self.protocol}.")
+        if self.points == 3 and self._left_out is not None:
+            raise ValueError(
+                f"--points 3: without biases, or with a norm, dy/dx of the protocol {self.protocol} does not exist at "
+                "x = 0, and no two neighbours on the grid are left; take 2, or at least 4."
+            )
         if self.statistics == "held":
             return self
         norm = norm_of(self.protocol, self.centre)
@@ -129,7 +139,7 @@ class Autocorrelation(Ensemble):
         if norm == "batchnorm" and self.points == 2:
             raise ValueError(
                 "--points 2: batch normalisation of two inputs gives 1 and -1 whatever they are, so that dy/dx through "
-                "its statistics is zero; take at least 3."
+                "its statistics is zero; take at least 4."
             )
         return self
 
@@ -149,6 +159,13 @@ class Autocorrelation(Ensemble):
         )
 
     @property
+    def _left_out(self) -> int | None:
+        """Place on the grid of x = 0 where dy/dx does not exist there."""
+        net = self.net
+        has_a_kink = not net.mirrored and (net.bias == 0 or net.norm != "none")
+        return self.points // 2 if self.points % 2 == 1 and has_a_kink else None
+
+    @property
     def lags(self) -> range:
         """Lags of the rows, in steps of the grid."""
         return range((self.points // 2 if self.max_lag is None else self.max_lag) + 1)
@@ -165,7 +182,13 @@ class Autocorrelation(Ensemble):
         from resexp.signal.scalar_ensemble import autocovariances
 
         products = autocovariances(
-            lab, self.net, self.grid(), self.draws, len(self.lags), subtract_mean=self.subtract_mean
+            lab,
+            self.net,
+            self.grid(),
+            self.draws,
+            len(self.lags),
+            subtract_mean=self.subtract_mean,
+            left_out=self._left_out,
         )  # (draws, lags)
         energy = products[:, 0]
         for lag in self.lags:
@@ -192,7 +215,7 @@ class Autocorrelation(Ensemble):
         theory = self._theory
         if theory is None:
             return None
-        curve, stderr = _curve(theory, self.points)
+        curve, stderr = _curve(theory, self.points, self._left_out)
         if not math.isfinite(curve[lag]):
             return None
         if lag == 0:
@@ -207,6 +230,8 @@ class Autocorrelation(Ensemble):
         """What dy/dx is where statistics are differentiated; that theory was left out."""
         from resexp.theory.scalar_theory import MOST_SAMPLED
 
+        if self._left_out is not None:
+            yield "x = 0 is on the grid; every unit of the first layer has its kink there, so it counts in no pair."
         if self.net.differentiated:
             yield (
                 "dy/dx is the gradient of the sum of y over the grid, through the statistics of the norm, with one "
@@ -239,15 +264,29 @@ class Autocorrelation(Ensemble):
             law = theory.co_activation(self.depth, residual=net.skip > 0, normalised=net.norm == "batchnorm")
             yield "co_activation_reference", None, law, "reference"
 
+    def pooled_figures(self, rows: "Sequence[Mapping[str, Value]]") -> Mapping[str, float | None]:
+        """Lag of one half and whiteness of the pooled curve."""
+        from resexp.theory import scalar_theory as theory
+
+        curve = [mean for row in rows if isinstance(mean := row["mean"], float)]
+        if len(curve) < len(self.lags):
+            return {"half_lag": None, "whiteness": None}
+        return {"half_lag": theory.half_lag(curve, 4.0 / (self.points - 1)), "whiteness": theory.whiteness(curve)}
+
     def curves(self, lab: Lab) -> Iterator[Curve]:
         """dy/dx of one network of one hidden layer, and of one as deep as asked for."""
+        import numpy as np
+
         from resexp.signal.scalar_ensemble import one_gradient
 
         x = self.grid()
         for panel, depth in (("a shallow network", 1), ("the network itself", self.depth)):
-            gradient = one_gradient(lab, replace(self.net, depth=depth), x)
+            gradient = one_gradient(lab, replace(self.net, depth=depth), x, self._left_out)
             layers = "one hidden layer" if depth == 1 else f"{depth:,} hidden layers"
-            yield Curve(panel, layers, tuple(x), tuple(gradient), "input x", "dy/dx over its root mean square")
+            there = np.isfinite(gradient)
+            yield Curve(
+                panel, layers, tuple(x[there]), tuple(gradient[there]), "input x", "dy/dx over its root mean square"
+            )
 
     def estimate_memory(self, lab: Lab) -> int:
         """Bytes: what is kept of all networks, and one tile's signals for each thread; or of the theory, if more."""
@@ -273,7 +312,7 @@ class Autocorrelation(Ensemble):
 def _grid(points: int) -> "Array":
     import numpy as np
 
-    return np.linspace(-2.0, 2.0, points)
+    return np.arange(1 - points, points, 2) * 2.0 / (points - 1)  # symmetric to the last bit, with a 0 that is one
 
 
 def _measured_curve(rows: Sequence[Row]) -> list[float]:
@@ -284,5 +323,5 @@ def _measured_curve(rows: Sequence[Row]) -> list[float]:
 
 
 @lru_cache(maxsize=16)
-def _curve(theory: "ScalarTheory", points: int) -> "tuple[Array, Array]":
-    return theory.curve(_grid(points))
+def _curve(theory: "ScalarTheory", points: int, left_out: int | None) -> "tuple[Array, Array]":
+    return theory.curve(_grid(points), left_out)

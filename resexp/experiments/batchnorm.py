@@ -45,7 +45,7 @@ class BatchNorm(Ensemble):
     draws: int = param(64, "independent random networks", ge=2, le=100_000_000)
     burn_in: int | None = param(None, "layers at each end that are not judged; 5, fewer in a shallow net", ge=1)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     axes = ("block",)
     quantities = (
         Quantity(
@@ -108,7 +108,7 @@ class BatchNorm(Ensemble):
         from resexp.core.statistics import LN2, Samples
         from resexp.signal.ensemble import propagate
 
-        p = propagate(lab, self.stack, self.draws)
+        p = propagate(lab, self.stack, self.draws, forward=False)
         last = self.depth - self.transient
         with np.errstate(divide="ignore"):
             log = np.log(p.gradient) + 2 * LN2 * p.gradient_exponent  # (depth + 1, draws)

@@ -76,7 +76,7 @@ class DeadUnits(Ensemble):
     order: Order = param("relu-linear", "order of layers in the branch, figure 11.5 b, a, c")
     init: InitialisationName = param("he", "law of the weights")
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     axes = ("block",)
     quantities = (
         Quantity("share_switching", "share of units on for some inputs of the batch", positive=False, judged="level"),

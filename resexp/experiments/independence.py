@@ -78,6 +78,7 @@ class Independence(Ensemble):
     scheme: TwoBranches = param("residual", "how a block adds its branch to the skip connection")
     order: Order = param("relu-linear", "order of layers in the branch, figure 11.5 b, a, c")
 
+    version: ClassVar[int] = 2
     axes = ("block",)
     plot = Plot(x="block")
     quick: ClassVar = {"depth": 5, "width": 64, "batch": 24, "draws": 256}

@@ -76,7 +76,7 @@ class Overflow(Ensemble):
         None, "blocks of the networks; by default so many that all should leave", ge=1, le=10_000_000
     )
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     axes = ("range_exponent",)
     quantities = tuple(
         Quantity(f"{signal}_{end}_block", meaning, judged="level", margin=0.03)

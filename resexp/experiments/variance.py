@@ -78,7 +78,7 @@ class Variance(Ensemble):
     )
     rows: int = param(201, "most blocks to list, evenly spaced; the computation leaves none out", ge=2, le=100_001)
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     axes = ("block",)
     plot = Plot(x="block", log_y=True)
     quick: ClassVar = {"depth": 8, "width": 64, "batch": 16, "draws": 256}

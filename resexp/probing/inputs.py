@@ -134,7 +134,7 @@ class Examples:
     def _opened(self, item: Item) -> "tuple[int, Callable[[Tensor], Tensor]]":
         """How many examples a file or folder holds, and a function that takes some of them."""
         if item.kind == "images":
-            from resexp.probing.images import Folder
+            from resexp.core.images import Folder
 
             folder = Folder(Path(item.path), item.shape)
             return len(folder), folder.take

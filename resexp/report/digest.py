@@ -12,14 +12,18 @@ WHOLE_TABLE = 24
 
 
 def chosen_rows(result: Result, axes: Sequence[str], count: int = SHOWN_ROWS) -> list[dict[str, Value]]:
-    """Rows at the first, second, last and evenly spaced places of the first axis; for each quantity the same."""
-    if len(result.rows) <= WHOLE_TABLE:
-        return by_quantity(result.rows)
-    places = list(dict.fromkeys(row.get(axes[0]) for row in result.rows))
-    quantities = list(dict.fromkeys(row.get("quantity") for row in result.rows))
+    """Rows at the first, second, last and evenly spaced places of the first axis; for each quantity the same.
+
+    Rows of single networks, such as the points of a surface, are left to the CSV where there are others.
+    """
+    rows = [row for row in result.rows if row.get("draws") != 1] or result.rows
+    if len(rows) <= WHOLE_TABLE:
+        return by_quantity(rows)
+    places = list(dict.fromkeys(row.get(axes[0]) for row in rows))
+    quantities = list(dict.fromkeys(row.get("quantity") for row in rows))
     each = count if len(quantities) <= 1 else max(4, count // len(quantities))
     kept = set(_spread(places, each))
-    return by_quantity([row for row in result.rows if row.get(axes[0]) in kept])
+    return by_quantity([row for row in rows if row.get(axes[0]) in kept])
 
 
 def by_quantity(rows: Sequence[dict[str, Value]]) -> list[dict[str, Value]]:

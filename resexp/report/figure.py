@@ -4,13 +4,14 @@ Before them the panels of curves that an experiment shows beside its rows, one s
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resexp.core.errors import MissingError, ResexpError, UsageError
-from resexp.core.experiment import Plot
+from resexp.core.experiment import Plot, Surface
 from resexp.core.result import Value
 from resexp.report.strips import COLOURS, curve_panels, draw_strips, said_of
 from resexp.report.text import plain
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
+MARKERS = (".", "^", "s", "x", "D", "+", "v")
+"""With each colour once more: seven times seven settings are told apart."""
+MARKER_SIZE = 3.5
+MOST_INSIDE = 10
+"""Entries of a legend that has its place inside each panel; a longer one stands beside all of them."""
+LINE, COLUMN = 0.16, 1.8
+"""Inches that an entry of the legend beside the panels takes."""
+MOST_COLUMNS = 3
 
 
 def check_plot(outcome_type: type[Any], path: Path) -> None:
@@ -47,6 +56,9 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     plot = type(outcomes[0].cell.experiment).plot
     if plot is None:
         raise UsageError(f"{outcomes[0].cell.name} has nothing to draw.")
+    if isinstance(plot, Surface):
+        _draw_surfaces(outcomes, plot, path)
+        return
     strips, panels = curve_panels(outcomes), _panels(outcomes)
     count = len(strips) + len(panels)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9}):
@@ -61,7 +73,8 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
             _draw_panel(axis, outcomes, plot, panel)
         for axis in axes[count:]:
             axis.set_axis_off()
-        figure.suptitle(_title(outcomes))
+        panels_share = _draw_legends(figure, axes)
+        figure.suptitle(_title(outcomes), x=panels_share / 2)
         _save(figure, path)
 
 
@@ -82,6 +95,20 @@ def _draw_sketches(outcomes: Sequence[Outcome], path: Path) -> None:
         _save(figure, path)
 
 
+def _draw_surfaces(outcomes: Sequence[Outcome], plot: Surface, path: Path) -> None:
+    """Surfaces in place of panels of rows."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from resexp.report.surface import draw_surfaces
+
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 8}):
+        figure = Figure(layout="constrained")
+        draw_surfaces(figure, outcomes, plot)
+        figure.suptitle(_title(outcomes))
+        _save(figure, path)
+
+
 def _save(figure: "Figure", path: Path) -> None:
     """Write beside and rename, so that a full disk leaves an earlier figure whole."""
     beside = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
@@ -97,9 +124,13 @@ def _save(figure: "Figure", path: Path) -> None:
             beside.unlink(missing_ok=True)
 
 
+def _rows_of(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
+    return [row for outcome in outcomes for row in outcome.result.rows]
+
+
 def _panels(outcomes: Sequence[Outcome]) -> list[str | None]:
     """Quantities to draw; None for a table without quantities."""
-    rows = [row for outcome in outcomes for row in outcome.result.rows]
+    rows = _rows_of(outcomes)
     if not rows or "quantity" not in rows[0]:
         return [None]
     return list(dict.fromkeys(str(row["quantity"]) for row in rows))
@@ -111,20 +142,24 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
     cells = [outcome.cell for outcome in outcomes]
     positive, kinds = True, dict[str, None]()
     measured = plot.y.replace("_", " ") if quantity is None else "measured"
-    for number, outcome in enumerate(outcomes):
+    first: Mapping[str, Value] = next(iter(_rows_of(outcomes)), {})
+    weights = [name for name in first if name.startswith("weight_")] if quantity is None else []
+    for index, outcome in enumerate(outcomes):
         rows = [row for row in outcome.result.rows if quantity is None or row["quantity"] == quantity]
         rows = [row for row in rows if _number(row, plot.x) is not None and _number(row, plot.y) is not None]
         if not rows:
             continue
         x, y = _column(rows, plot.x), _column(rows, plot.y)
         positive = positive and min(y) > 0
-        colour = COLOURS[number % len(COLOURS)]
-        label = said_of([outcome.cell], cells) or measured
-        axis.plot(x, y, color=colour, marker=".", markersize=3, linewidth=0.6, label=label)
+        number = index * (1 + len(weights))
+        colour, marker = _look(number)
+        said = said_of([outcome.cell], cells)
+        label = said or measured
+        axis.plot(x, y, color=colour, marker=marker, markersize=MARKER_SIZE, lw=0.6, label=label)
         if quantity is not None:
             kinds |= _draw_interval_and_theory(axis, rows, plot.x, colour)
         else:
-            _draw_weights(axis, rows, plot.x)
+            _draw_weights(axis, rows, plot.x, weights, number + 1, said)
     if kinds:
         axis.plot([], [], "--", color="#444444", lw=1, label=f"theory ({', '.join(kinds)})")
     axis.set_yscale("log" if plot.log_y and positive else "linear")
@@ -132,7 +167,36 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel((quantity or plot.y).replace("_", " "))
     axis.grid(alpha=0.25, linewidth=0.5)
-    axis.legend(fontsize=7, frameon=False)
+
+
+def _draw_legends(figure: "Figure", axes: Iterable["Axes"]) -> float:
+    """A legend in each panel, or where that would hide the curves one for all, cut short where it is endless.
+
+    Returns the share of the figure's width that the panels have.
+    """
+    from matplotlib.lines import Line2D
+
+    told = {axis: list(zip(*axis.get_legend_handles_labels(), strict=True)) for axis in axes}
+    entries = {label: handle for pairs in told.values() for handle, label in pairs}
+    if len(entries) <= MOST_INSIDE:
+        for axis in (axis for axis, pairs in told.items() if pairs):
+            axis.legend(fontsize=7, frameon=False).set_in_layout(False)
+        return 1.0
+    lines = int(figure.get_figheight() / LINE) - 2
+    columns = min(MOST_COLUMNS, -(-len(entries) // lines))
+    beyond = len(entries) - columns * lines
+    if beyond > 0:
+        entries = dict(islice(entries.items(), columns * lines - 1))
+        entries[f"and {beyond + 1} more"] = Line2D([], [], linewidth=0)
+    width = figure.get_figwidth()
+    figure.set_figwidth(width + columns * COLUMN)
+    figure.legend(entries.values(), entries.keys(), loc="outside right upper", ncols=columns, fontsize=7, frameon=False)
+    return width / figure.get_figwidth()
+
+
+def _look(number: int) -> tuple[str, str]:
+    """Colour and marker of a curve."""
+    return COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
 
 
 def _draw_interval_and_theory(
@@ -151,11 +215,16 @@ def _draw_interval_and_theory(
     return dict.fromkeys(str(row["theory_kind"]) for row in said)
 
 
-def _draw_weights(axis: "Axes", rows: Sequence[Mapping[str, Value]], x: str) -> None:
-    names = [name for name in rows[0] if name.startswith("weight_")]
-    for number, name in enumerate(names, start=1):
-        colour = COLOURS[number % len(COLOURS)]
-        axis.plot(_column(rows, x), _column(rows, name), color=colour, lw=1, label=name.replace("_", " "))
+def _draw_weights(
+    axis: "Axes", rows: Sequence[Mapping[str, Value]], x: str, names: Sequence[str], first: int, said: str
+) -> None:
+    """Weights of a table, as the curves of those numbers. said: of their setting, if there are several."""
+    for number, name in enumerate(names, start=first):
+        colour, marker = _look(number)
+        label = ", ".join([name.replace("_", " "), *([said] if said else [])])
+        marker = "" if marker == MARKERS[0] else marker
+        y = _column(rows, name)
+        axis.plot(_column(rows, x), y, color=colour, marker=marker, markersize=MARKER_SIZE, lw=1, label=label)
 
 
 def _number(row: Mapping[str, Value], column: str) -> float | None:

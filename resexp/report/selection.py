@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from resexp.core.errors import MissingError, ResexpError
+from resexp.runs import registry
 from resexp.runs.batch import Planned
 from resexp.runs.store import Store
 from resexp.runs.stored import CELL, Stored, read_stored
@@ -46,6 +47,7 @@ class Selection:
 
     def of_glob(self, pattern: str, only: str | None = None) -> Iterator[tuple[Chosen, Stored]]:
         """The cells whose folders match, sorted. only: a glob for the entry they were computed for."""
+        registry.experiments()  # where one cannot be loaded, that is no damage to any cell
         for name in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207  (the pattern may be absolute)
             folder = Path(name)
             if not CELL.fullmatch(folder.name):

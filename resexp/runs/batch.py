@@ -231,7 +231,7 @@ class Runner:
     def _failed(self, done: Done) -> Done:
         if self._store is not None and done.failure is not None:
             try:
-                self._store.save_failure(done.cell, done.failure)
+                self._store.save_failure(done.cell, done.failure, done.entry.name)
             except ResexpError as error:
                 self._tell(str(error))
         return done

@@ -85,11 +85,15 @@ class Store:
         """Whether the cell has a result here; `load` says whether it is whole."""
         return (self.folder(cell) / "run.json").is_file()
 
-    def save_failure(self, cell: Cell, failure: Failure) -> None:
-        """Keep `error.json` in the cell's folder until the cell succeeds. Raises ResexpError where that fails."""
+    def save_failure(self, cell: Cell, failure: Failure, entry: str | None = None) -> None:
+        """Keep `error.json` in the cell's folder until the cell succeeds. Raises ResexpError where that fails.
+
+        entry: of a batch, for which the cell was run.
+        """
         folder = self.folder(cell)
         beside = folder / f".error.{uuid.uuid4().hex}"
-        document = {"format": FORMAT, **cell.identity, "id": cell.id, **asdict(failure)}
+        made = {"id": cell.id, "entry": entry, "sources": dict(cell.sources)}
+        document = {"format": FORMAT, **cell.identity, **made, **asdict(failure)}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write(beside, json.dumps(document, indent=1) + "\n", failure.seconds)

@@ -3,6 +3,7 @@
 Plain data (str, int, float, None, lists, dicts) crosses processes, machines and versions; nothing else does.
 """
 
+import importlib
 import time
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from resexp.core.lab import Progress
 from resexp.core.result import FamilyResult, Result
 from resexp.runs.cell import Cell, Outcome, run_cell
-from resexp.runs.engines.child import report
+from resexp.runs.engines.child import begun, report
 from resexp.runs.store import Failure
 
 Data = dict[str, Any]
@@ -20,7 +21,12 @@ def work(task: Data, progress: Progress = report) -> Data:
     """Run the cell that `task` is (`Cell.data`); return `{"result": ..., "run": ...}` or `{"failure": ...}`."""
     start = time.perf_counter()
     try:
-        outcome = run_cell(Cell.from_data(task), progress)
+        cell = Cell.from_data(task)
+        if type(cell.experiment).random:  # seconds in a process that is new, and no part of the cell
+            importlib.import_module("torch")
+            begun()
+            start = time.perf_counter()
+        outcome = run_cell(cell, progress)
         return {"result": asdict(outcome.result), "run": dict(outcome.run)}
     except Exception as error:  # noqa: BLE001  (a bug in one experiment must not take the night's other results along)
         return {"failure": asdict(Failure.of(error, time.perf_counter() - start))}

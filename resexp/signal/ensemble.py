@@ -24,11 +24,17 @@ Job = tuple[range, slice]
 
 
 def propagate(
-    lab: Lab, stack: Stack, draws: int, rows: Sequence[int] | None = None, engine: Engine = "explicit"
+    lab: Lab,
+    stack: Stack,
+    draws: int,
+    rows: Sequence[int] | None = None,
+    engine: Engine = "explicit",
+    *,
+    forward: bool = True,
 ) -> Pass:
     """Forward and backward numbers of `draws` independent networks; arrays of the Pass are (rows, draws).
 
-    rows: blocks to record, all if not given.
+    rows: blocks to record, all if not given; forward: whether forward numbers are wanted, which are nan otherwise.
     """
     rows = range(stack.depth + 1) if rows is None else rows
     planned = plan(lab, stack, draws, len(rows), engine)
@@ -39,7 +45,7 @@ def propagate(
     def run(job: Job) -> Pass:
         with torch.inference_mode():
             if not hasattr(local, "propagator"):
-                local.propagator = Propagator(lab, stack, planned, rows, work.advance)
+                local.propagator = Propagator(lab, stack, planned, rows, work.advance, forward=forward)
             result: Pass = local.propagator.run(*job)
         return result
 

@@ -19,6 +19,7 @@ the smallest normal number when all are; the same holds of its square, computed 
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,7 +32,7 @@ from resexp.core.errors import UsageError
 from resexp.core.initialisation import Initialisation
 from resexp.core.lab import Lab
 from resexp.core.schemes import Scheme
-from resexp.signal.threads import Work, over_threads
+from resexp.signal.threads import Work, nothing, over_threads
 from resexp.signal.weights import NormalSource
 
 Array = NDArray[np.float64]
@@ -75,6 +76,11 @@ class FiniteNet:
         """Whether the backward pass is run: signs are kept from a rescaled pass, which a normalised net has not."""
         return not self.scheme.batchnorm
 
+    @property
+    def steps(self) -> int:
+        """Blocks that a tile goes through, forward and backward, at most."""
+        return self.depth * (2 if self.has_gradient else 1)
+
 
 def first_blocks_out(lab: Lab, net: FiniteNet, draws: int) -> dict[tuple[Signal, End], Array]:
     """First block at which each signal of each network left the range at each end, (draws,); nan where it did not.
@@ -82,12 +88,19 @@ def first_blocks_out(lab: Lab, net: FiniteNet, draws: int) -> dict[tuple[Signal,
     For the gradient, the number of blocks below the last one.
     """
     tiles = range(-(-draws // net.tile))
-    work = Work(lab, len(tiles))
+    work = Work(lab, len(tiles) * net.steps)
 
     def run(tile: int) -> dict[tuple[Signal, End], Array]:
+        taken = 0
+
+        def advance() -> None:
+            nonlocal taken
+            taken += 1
+            work.advance()
+
         with torch.inference_mode():
-            found = _Tile(lab, net, tile, keeps_weights(lab, net)).first_blocks_out()
-        work.advance()
+            found = _Tile(lab, net, tile, keeps_weights(lab, net), advance).first_blocks_out()
+        work.advance(net.steps - taken)  # blocks beyond those at which every network was out
         return found
 
     parts = over_threads(run, tiles, lab.threads, work)
@@ -146,10 +159,13 @@ def _memory(lab: Lab, net: FiniteNet, keep: bool) -> int:
 
 
 class _Tile:
-    """Networks that run side by side. Tensors are (networks, batch, width)."""
+    """Networks that run side by side. Tensors are (networks, batch, width).
 
-    def __init__(self, lab: Lab, net: FiniteNet, tile: int, keep: bool) -> None:
-        self._lab, self._net, self._tile, self._keep = lab, net, tile, keep
+    keep: weights from the forward to the backward pass; advance: called after each block of each pass.
+    """
+
+    def __init__(self, lab: Lab, net: FiniteNet, tile: int, keep: bool, advance: Callable[[], None] = nothing) -> None:
+        self._lab, self._net, self._tile, self._keep, self._advance = lab, net, tile, keep, advance
         self._source = NormalSource(lab)
         self._kept = dict[int, Tensor]()
 
@@ -181,6 +197,7 @@ class _Tile:
             if net.has_gradient:
                 off.append(kept_in_range <= 0)
                 kept_in_range = _brought_back(self._block(kept_in_range, w)).to(net.format)
+            self._advance()
         return torch.stack(largest), off
 
     def _block(self, h: Tensor, w: Tensor) -> Tensor:
@@ -208,6 +225,7 @@ class _Tile:
             through = torch.bmm(wide, w.mT).masked_fill_(off[block], 0.0)
             g = through.mul_(scheme.branch).add_(wide, alpha=scheme.skip).to(net.format)
             largest.append(_largest(g))
+            self._advance()
         return torch.stack(largest)
 
     def _normal(self, purpose: str) -> Tensor:

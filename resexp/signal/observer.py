@@ -58,16 +58,23 @@ class Trail:
         self._size = stack.batch * stack.width
         self._rows = frozenset(rows)
         self._every = rescaling_period(stack) if rescales else 0
+        self._least, self._most = (math.sqrt(self._size) * bound for bound in (1 / RESCALE_BEYOND, RESCALE_BEYOND))
         self._norms: list[Tensor] = []
         self._exponents: list[Integers] = []
         self.exponent: Integers = np.zeros(networks, dtype=np.int64)
 
-    def see(self, x: Tensor, step: int, block: int) -> None:
-        """Rescale x (networks, batch, width) in place where it ran away; note its norm if the block is recorded."""
+    def see(self, x: Tensor, step: int, block: int) -> Tensor | None:
+        """Rescale x (networks, batch, width) in place where it ran away; note its norm if the block is recorded.
+
+        Returns the norms, (networks,), where they were taken.
+        """
         norm = self.rescale(x, step)
         if block in self._rows:
-            self._norms.append(self.norm(x) if norm is None else norm)
+            if norm is None:
+                norm = self.norm(x)
+            self._norms.append(norm)
             self._exponents.append(self.exponent)
+        return norm
 
     def norm(self, x: Tensor) -> Tensor:
         """Norm of each network's x, (networks,)."""
@@ -85,12 +92,11 @@ class Trail:
         if not self._every or step % self._every:
             return None
         norm = self.norm(x)
-        root_mean_square = norm.double().cpu().numpy() / math.sqrt(self._size)
-        away = (root_mean_square <= 1 / RESCALE_BEYOND) | (root_mean_square >= RESCALE_BEYOND)
-        away &= np.isfinite(root_mean_square) & (root_mean_square > 0)
-        if not away.any():
+        norms = norm.double().cpu().numpy()
+        if norms.min() > self._least and norms.max() < self._most:
             return norm
-        shift = np.where(away, np.round(np.log2(np.where(away, root_mean_square, 1.0))), 0.0)
+        away = ((norms <= self._least) | (norms >= self._most)) & np.isfinite(norms) & (norms > 0)
+        shift = np.where(away, np.round(np.log2(np.where(away, norms / math.sqrt(self._size), 1.0))), 0.0)
         factor = torch.from_numpy(np.exp2(-shift)).to(x)
         x.mul_(factor[:, None, None])
         self.exponent = self.exponent + shift.astype(np.int64)
@@ -112,11 +118,16 @@ def rescaling_period(stack: Stack) -> int:
 
 
 class Observer:
-    """Collects the forward numbers of one pass at the recorded blocks."""
+    """Collects the forward numbers of one pass at the recorded blocks.
 
-    def __init__(self, networks: int, stack: Stack, scratch: Scratch, rows: Sequence[int]) -> None:
-        self._stack, self._scratch, self._blocks = stack, scratch, tuple(rows)
-        self._rows = frozenset(rows)
+    forward: whether they are wanted; otherwise they are nan, and h is kept in range alone.
+    """
+
+    def __init__(
+        self, networks: int, stack: Stack, scratch: Scratch, rows: Sequence[int], *, forward: bool = True
+    ) -> None:
+        self._stack, self._scratch, self._blocks, self._forward = stack, scratch, tuple(rows), forward
+        self._rows = frozenset(rows if forward else ())
         self.trail = Trail(stack, networks, rows, rescales=stack.is_homogeneous)
         self._sums: list[Tensor] = []
         self._deviations: list[Tensor] = []
@@ -124,9 +135,10 @@ class Observer:
 
     def see(self, h: Tensor, block: int) -> None:
         """Note second moment, batch variance and mean of h; rescale h in place where it runs out of range."""
-        self.trail.see(h, block, block)
         if block not in self._rows:
+            self.trail.rescale(h, block)
             return
+        self.trail.see(h, block, block)
         if self._stack.batch == 1:
             self._sums.append(h.sum((1, 2)))
             return
@@ -142,6 +154,12 @@ class Observer:
 
     def result(self, gradient: Trail) -> Pass:
         """All numbers of the pass; `gradient` was seen from the last block to the first."""
+        if not self._forward:
+            exponents, squares = gradient.exponent_rows()[::-1], gradient.squares()[::-1]
+            unknown = np.full_like(squares, np.nan)
+            return Pass(
+                np.array(self._blocks), np.zeros_like(exponents), unknown, unknown, unknown, unknown, exponents, squares
+            )
         squares = self.trail.squares()
         size = self._stack.batch * self._stack.width
         deviations = as_numbers(self._deviations) if self._deviations else np.zeros_like(squares)
@@ -168,4 +186,4 @@ class Observer:
 
 def as_numbers(norms: list[Tensor]) -> Floats:
     """Stack small tensors (networks,) into one array (rows, networks)."""
-    return torch.stack([norm.double() for norm in norms]).cpu().numpy()
+    return torch.stack(norms).cpu().double().numpy()

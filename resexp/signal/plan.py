@@ -17,6 +17,7 @@ STATISTICS = 16 * 8  # bytes of a network and recorded block: seven numbers, and
 WEIGHTS_KEPT = 400_000_000  # bytes beyond which fresh memory costs more than drawing the weights again
 LAW_TILE = 64
 LAW_NETWORKS = 512  # at once: then calls into torch cost a tenth of the arithmetic
+LAW_OUTSIDE = 3  # normals a network and example of the law engine that are not a block's, in widths: inputs and ends
 LAW_KEPT = 64_000_000  # bytes beyond which keeping a block's signals costs more than computing them again
 STRETCH = 10  # blocks whose normals are drawn by one call, where they are few
 
@@ -86,7 +87,7 @@ def _law_plans(lab: Lab, stack: Stack, draws: int) -> Iterator[Plan]:
         whole = Plan("law", LAW_TILE, count, LAW_TILE, False, False, stack.depth)
         if _memory(lab, stack, whole) <= LAW_KEPT:
             yield whole
-        yield Plan("law", LAW_TILE, count, LAW_TILE, False, False, _stretches(math.sqrt(stack.depth / 2), stack))
+        yield Plan("law", LAW_TILE, count, LAW_TILE, False, False, _stretches(math.sqrt(stack.depth / 4), stack))
 
 
 def _stretches(blocks: float, stack: Stack) -> int:
@@ -107,10 +108,11 @@ def _memory(lab: Lab, stack: Stack, way: Plan) -> int:
     segment, depth = min(way.segment, stack.depth), stack.depth
     checkpoints = (-(-depth // segment) if segment < depth else 0) * signal
     if way.engine == "law":
-        kept = segment * (stack.saved_tensors + stack.matrices + 1) * signal
+        kept = segment * (stack.saved_tensors + 2 * stack.matrices + 1) * signal
         grams = segment * stack.matrices * way.networks * stack.batch**2 * (8 + item)
         drawing = way.tile * stretch(stack) * stack.batch * stack.width * (item + 12)
-        return kept + grams + drawing + checkpoints + (WORKING_TENSORS + stretch(stack) * stack.matrices) * signal
+        working = WORKING_TENSORS + LAW_OUTSIDE + 2 * stretch(stack) * stack.matrices
+        return kept + grams + drawing + checkpoints + working * signal
     weights = way.group * stack.width**2 * item
     drawing = stack.tile * stack.width**2 * (item + 12)
     matrices = depth * stack.matrices * weights if way.keep_weights else 0

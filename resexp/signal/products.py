@@ -34,8 +34,8 @@ class Product(Protocol):
     def add_to(self, h: Tensor, x: Tensor, skip: float, branch: float) -> Tensor | None:
         """H <- skip h + branch x @ W; returns the norms of x, (networks,), where they fell off."""
 
-    def backward(self, g: Tensor) -> Tensor:
-        """G @ W transposed; leaves g as it is."""
+    def backward(self, g: Tensor, norm: Tensor | None = None) -> Tensor:
+        """G @ W transposed; leaves g as it is. norm: of g, (networks,), where it is known."""
 
 
 class Multiply:
@@ -53,7 +53,7 @@ class Multiply:
         h.baddbmm_(x, self._weights(), beta=skip, alpha=branch)
         return None
 
-    def backward(self, g: Tensor) -> Tensor:
+    def backward(self, g: Tensor, norm: Tensor | None = None) -> Tensor:
         """G @ W transposed."""
         return torch.bmm(g, self._weights().mT, out=self._scratch.beside(g))
 
@@ -94,7 +94,7 @@ class LawOfProduct:
         self._root_of_gram = self._root.to(x.dtype)
         self._normals = self._forward_normals()
 
-    def backward(self, g: Tensor) -> Tensor:
+    def backward(self, g: Tensor, norm: Tensor | None = None) -> Tensor:
         """Std [M H + (G Z' - M H A' L'^-1) L^-1 A]."""
         a, root = self._input.double(), self._root  # float64: rows of A that nearly coincide divide by little
         free = torch.bmm(root_of_gram(g).to(g.dtype), self._backward_normals(), out=self._scratch.beside(g))  # M H
@@ -137,13 +137,20 @@ class LawOfProductOfOne(LawOfProduct):
         self._length = torch.linalg.vector_norm(x, dim=2, keepdim=True)  # (networks, 1, 1)
         self._normals = self._forward_normals()
 
-    def backward(self, g: Tensor) -> Tensor:
+    def backward(self, g: Tensor, norm: Tensor | None = None) -> Tensor:
         """Std [|g| h + (g.z - |g| h.a / |a|) a / |a|]."""
         a, beside = self._input, self._scratch.beside(g)
-        inverse = self._length.reciprocal().masked_fill_(self._length == 0, 0.0)
+        inverse = self._length.reciprocal().nan_to_num_(posinf=0.0)
         known = torch.mul(g, self._normals, out=beside).sum(2, keepdim=True)
-        length = torch.linalg.vector_norm(g, dim=2, keepdim=True)
+        length = _norms(g) if norm is None else norm
+        length = torch.mul(length, self._std).view(-1, 1, 1)
         free = self._backward_normals()
-        seen = torch.mul(free, a, out=beside).sum(2, keepdim=True).mul_(length).mul_(inverse)
-        along = known.sub_(seen).mul_(inverse).mul_(self._std)
-        return torch.mul(free, length.mul_(self._std), out=beside).addcmul_(a, along)
+        seen = torch.mul(free, a, out=beside).sum(2, keepdim=True).mul_(inverse)
+        along = known.addcmul_(seen, length, value=-1.0 / self._std).mul_(inverse)
+        return torch.mul(free, length, out=beside).addcmul_(a, along, value=self._std)
+
+
+def _norms(x: Tensor) -> Tensor:
+    """Norm of each network's x, (networks,): the operation that also notes it, for the same digits."""
+    norms: Tensor = torch.linalg.vector_norm(x, dim=(1, 2))
+    return norms

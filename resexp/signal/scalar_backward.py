@@ -4,7 +4,8 @@
 
 n centres each unit over the grid, or normalises it. Moving one input moves mean and deviation of every layer, and with
 them the outputs at all inputs: this is the gradient of sum_j y(x_j) with respect to each x_i, as `y.sum().backward()`
-of a network in training mode gives it. Through a norm with z = n(h) and deviation s (1 where it only centres):
+of a network in training mode gives it, the derivative of ReLU at 0 being 0. Through a norm with z = n(h) and deviation
+s (1 where it only centres):
 
     dL/dh_i = (g_i - mean_j g_j - z_i mean_j(z_j g_j)) / s,   the last term with batch normalisation alone
 
@@ -23,7 +24,7 @@ from torch import Tensor
 from resexp.core.lab import Lab
 from resexp.core.scalar_net import ScalarNet
 from resexp.signal.layers import BatchNorm, Layer, Scratch
-from resexp.signal.scalar_weights import TILE, ScalarWeights, bring_back, exponents, rescaling_period
+from resexp.signal.scalar_weights import TILE, ScalarWeights, at_the_mean, bring_back, exponents, rescaling_period
 from resexp.signal.threads import nothing
 
 WORKING_TENSORS = 5
@@ -49,7 +50,7 @@ class Gradients:
         self, lab: Lab, net: ScalarNet, x: NDArray[np.float64], segment: int, advance: Callable[[], None] = nothing
     ) -> None:
         self._net, self._random, self._period = net, ScalarWeights(lab, net), rescaling_period(net)
-        self._advance, self._segments = advance, segments(net.depth, segment)
+        self._advance, self._segments, self._kink = advance, segments(net.depth, segment), at_the_mean(net, x)
         self._x = torch.from_numpy(x).to(lab.torch_device, lab.torch_dtype)[:, None]
         self._h = torch.empty((TILE, len(x), net.width), dtype=lab.torch_dtype, device=lab.torch_device)
         self._g = torch.empty_like(self._h)
@@ -91,6 +92,8 @@ class Gradients:
         net, h, features = self._net, self._h, list[Tensor]()
         for layer, norm in zip(layers, self._norms, strict=False):
             features.append(norm.forward(h))
+            if layer == 0:
+                features[0][:, self._kink] = 0.0
             if layer + 1 < net.depth:
                 relu = torch.clamp_min(features[-1], 0.0, out=self._scratch.beside(h))
                 h.baddbmm_(relu, self._random.matrices(tile, layer + 1), beta=net.skip, alpha=net.branch)

@@ -74,12 +74,20 @@ def _memory(lab: Lab, net: ScalarNet, points: int, lags: int, segment: int) -> i
 
 
 def autocovariances(
-    lab: Lab, net: ScalarNet, x: Floats, draws: int, lags: int, *, subtract_mean: bool = False
+    lab: Lab,
+    net: ScalarNet,
+    x: Floats,
+    draws: int,
+    lags: int,
+    *,
+    subtract_mean: bool = False,
+    left_out: int | None = None,
 ) -> Floats:
     """Mean of y'(x_i) y'(x_{i + lag}) over the pairs of the grid x, (draws, lags): the first `lags` lags.
 
-    subtract_mean: take each network's mean gradient over the grid off first. The scale is a power of two common to
-    all networks: the ratio of two entries is what counts.
+    subtract_mean: take each network's mean gradient over the grid off first;
+    left_out: an input that counts in no pair, for the gradient does not exist there.
+    The scale is a power of two common to all networks: the ratio of two entries is what counts.
     """
     planned = plan(lab, net, len(x), draws, lags)
     tiles = range(-(-draws // TILE))
@@ -89,7 +97,7 @@ def autocovariances(
         with torch.inference_mode():
             if not hasattr(local, "worker"):
                 gradients = gradients_of(lab, net, x, planned.segment, work.advance)
-                local.worker = Worker(lab, gradients, len(x), lags, subtract_mean=subtract_mean)
+                local.worker = Worker(lab, gradients, len(x), lags, subtract_mean=subtract_mean, left_out=left_out)
             result: tuple[Floats, Integers] = local.worker.run(tile)
         return result
 
@@ -103,19 +111,34 @@ def autocovariances(
 class Worker:
     """Runs tiles and reduces their gradients by lag, in memory that is allocated once; one for each thread."""
 
-    def __init__(self, lab: Lab, gradients: Run, points: int, lags: int, *, subtract_mean: bool = False) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        gradients: Run,
+        points: int,
+        lags: int,
+        *,
+        subtract_mean: bool = False,
+        left_out: int | None = None,
+    ) -> None:
         self._gradients, self._subtract_mean = gradients, subtract_mean
+        self._left_out = slice(0, 0) if left_out is None else slice(left_out, left_out + 1)
+        counted = np.ones(points)
+        counted[self._left_out] = 0.0
+        self._counted = int(counted.sum())
         # Products in the left half, zeros in the right one: then a diagonal is a column of a view with longer rows.
         rows = torch.zeros((points, 2 * points), dtype=lab.torch_dtype, device=lab.torch_device)
         self._products = rows[:, :points]
         self._diagonals = rows.as_strided((points, lags), (2 * points + 1, 1))  # [i, lag]: product of i and i + lag
-        self._pairs = points - np.arange(lags)
+        self._pairs = np.array([counted[: points - lag] @ counted[lag:] for lag in range(lags)])
 
     def run(self, tile: int) -> tuple[Floats, Integers]:
         """Means at each lag of these networks, (TILE, lags), over 2**(2 exponent) of each, (TILE,)."""
         gradients, exponent = self._gradients(tile)
+        gradients[:, self._left_out] = 0.0
         if self._subtract_mean:
-            gradients = gradients - gradients.mean(1, keepdim=True)
+            gradients = gradients - gradients.sum(1, keepdim=True) / self._counted
+            gradients[:, self._left_out] = 0.0
         sums = [self._by_lag(gradient) for gradient in gradients]
         return torch.stack(sums).cpu().double().numpy() / (self._pairs * gradients.shape[2]), exponent
 
@@ -132,8 +155,11 @@ def gradients_of(lab: Lab, net: ScalarNet, x: Floats, segment: int, advance: Cal
     return Tangents(lab, net, x, advance).run
 
 
-def one_gradient(lab: Lab, net: ScalarNet, x: Floats) -> Floats:
-    """dy/dx of the first network with a random read-out over the grid x, (points,), over its root mean square."""
+def one_gradient(lab: Lab, net: ScalarNet, x: Floats, left_out: int | None = None) -> Floats:
+    """dy/dx of the first network with a random read-out over the grid x, (points,), over its root mean square.
+
+    left_out: an input at which it is given as nan, for it does not exist there.
+    """
     torch.set_num_threads(1)
     segment = plan(lab, net, len(x), TILE, lags=1).segment
     with torch.inference_mode():
@@ -142,7 +168,9 @@ def one_gradient(lab: Lab, net: ScalarNet, x: Floats) -> Floats:
         else:
             gradients = Tangents(lab, net, x).gradient(0)
         gradient = gradients[0].cpu().double().numpy()
-    size = float(np.sqrt(np.mean(np.square(gradient))))
+    if left_out is not None:
+        gradient[left_out] = np.nan
+    size = float(np.sqrt(np.nanmean(np.square(gradient))))
     return np.asarray(gradient / size if size > 0 else gradient)
 
 

@@ -23,8 +23,7 @@ class ScalarWeights:
 
     def __init__(self, lab: Lab, net: ScalarNet) -> None:
         self._net = net
-        # A source keeps memory of the last size it drew: matrices and vectors would take turns at allocating it.
-        self._of_matrices, self._of_vectors = NormalSource(lab), NormalSource(lab)
+        self._source = NormalSource(lab)
         shape = (TILE, net.width, net.width)
         self._matrices = torch.empty(shape, dtype=lab.torch_dtype, device=lab.torch_device)
 
@@ -35,7 +34,7 @@ class ScalarWeights:
     def matrices(self, tile: int, block: int) -> Tensor:
         """Weights into layer block + 1, inputs along dim 1, (TILE, width, width); overwritten by the next call."""
         std = 1.0 if self._net.mirrored else math.sqrt(self._net.gain / self._net.width)
-        self._of_matrices.fill(self._matrices, std, "weights", tile, block)
+        self._source.fill(self._matrices, std, "weights", tile, block)
         if self._net.mirrored:
             q, r = torch.linalg.qr(self._matrices)
             # Without these signs QR is not uniform over rotations (Mezzadri 2007).
@@ -58,7 +57,16 @@ class ScalarWeights:
         return self._vectors(1.0 / self._net.width, "read-out", tile)
 
     def _vectors(self, variance: float, purpose: str, *position: int) -> Tensor:
-        return self._of_vectors.draw((TILE, 1, self._net.width), math.sqrt(variance), purpose, *position)
+        return self._source.draw((TILE, 1, self._net.width), math.sqrt(variance), purpose, *position)
+
+
+def at_the_mean(net: ScalarNet, x: NDArray[np.float64]) -> slice:
+    """The input of the grid at which a norm takes every unit of the first layer, w x, to zero; empty where none is.
+
+    There rounding would decide which units are on: h minus its mean over the grid leaves the error of the mean.
+    """
+    found = np.flatnonzero(x == math.fsum(x) / len(x)) if net.norm != "none" else np.empty(0, dtype=np.int64)
+    return slice(int(found[0]), int(found[0]) + 1) if len(found) else slice(0, 0)
 
 
 def rescaling_period(net: ScalarNet) -> int:

@@ -21,12 +21,12 @@ class Work:
         self._lab, self._steps, self._done = lab, steps, 0
         self._lock, self._stopped = threading.Lock(), False
 
-    def advance(self) -> None:
-        """One step is done. Raises InterruptedError where the work was stopped."""
+    def advance(self, steps: int = 1) -> None:
+        """So many steps are done. Raises InterruptedError where the work was stopped."""
         if self._stopped:
             raise InterruptedError("another group of networks was stopped")
         with self._lock:
-            before, self._done = self._done, self._done + 1
+            before, self._done = self._done, self._done + steps
             if before * STEPS_TOLD // self._steps != self._done * STEPS_TOLD // self._steps:
                 self._lab.progress(self._done, self._steps)
 

@@ -15,19 +15,20 @@ from torch import Tensor
 from resexp.core.initialisation import Initialisation
 from resexp.core.lab import Lab
 
-_UNIT = 2.0**-31  # takes signed 32-bit integers to (-1, 1)
+_UNIT = 2.0**-31  # takes signed 32-bit integers to [-1, 1]
 
 
 class NormalSource:
     """Fills tensors with independent normals; one for each thread, for it keeps its working memory.
 
-    Fresh memory costs more than the arithmetic here (page faults), so buffers live as long as their owner.
+    Fresh memory costs more than the arithmetic here (page faults), so buffers live as long as their owner and have the
+    size of its largest draw.
     """
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._radius = self._angle = self._cosine = torch.empty(0)
-        self._whole = torch.empty(0)
+        self._uniforms = self._cosine = self._whole = torch.empty(0)
+        self._least = torch.tensor(_UNIT**2 / 4)
 
     def draw(self, shape: tuple[int, ...], std: float, purpose: str, *position: int) -> Tensor:
         """A new tensor of independent normals, of the lab's dtype and on its device."""
@@ -48,9 +49,9 @@ class NormalSource:
             flat = out.view(-1)
             self._box_muller(std, flat[:half], flat[half:], purpose, *position)
             return out
-        if self._whole.numel() != 2 * half:
+        if self._whole.numel() < 2 * half:
             self._whole = torch.empty(2 * half)
-        self._box_muller(std, self._whole[:half], self._whole[half:], purpose, *position)
+        self._box_muller(std, self._whole[:half], self._whole[half : 2 * half], purpose, *position)
         return out.copy_(self._whole[: out.numel()].view(out.shape))
 
     def fill_halves(self, first: Tensor, second: Tensor, std: float, purpose: str, *position: int) -> None:
@@ -64,21 +65,24 @@ class NormalSource:
         second.copy_(both[1])
 
     def _box_muller(self, std: float, first: Tensor, second: Tensor, purpose: str, *position: int) -> None:
-        """first, second <- std sqrt(-2 log u) (cos, sin)(a), u = |v| of a signed uniform v, a uniform on (-pi, pi).
+        """first, second <- std sqrt(-log u^2) (cos, sin)(a), u^2 = v^2 + 2^-64, v and a / pi uniform on [-1, 1].
 
-        |v| keeps 31 bits near zero, where a float shifted to (0, 1) would keep 24, and is kept from zero itself by
-        2^-32: the tails reach 6.7 standard deviations.
+        |v| keeps 31 bits near zero, where a float shifted to (0, 1) would keep 24, and u is kept from zero itself: the
+        tails reach 6.7 standard deviations.
         """
         half = first.numel()
-        if self._radius.numel() != half:
-            self._radius, self._angle, self._cosine = torch.empty(3, half)
-        bits = torch.from_numpy(self._lab.bit_stream(purpose, *position).random_raw(half).view("int32"))
-        radius, angle = self._radius, self._angle
-        radius.copy_(bits[:half]).abs_().mul_(_UNIT).clamp_min_(_UNIT / 2).log_().mul_(-2 * std * std).sqrt_()
-        angle.copy_(bits[half:]).mul_(math.pi * _UNIT)
-        torch.cos(angle, out=self._cosine)
-        torch.mul(radius.view(first.shape), self._cosine.view(first.shape), out=first)
-        torch.mul(radius.view(first.shape), angle.sin_().view(first.shape), out=second)
+        if self._cosine.numel() < half:
+            self._uniforms, self._cosine = torch.empty(2 * half), torch.empty(half)
+        uniforms, cosine = self._uniforms[: 2 * half], self._cosine[:half]
+        radius, angle = uniforms[:half], uniforms[half:]
+        uniforms.copy_(torch.from_numpy(self._lab.bit_stream(purpose, *position).random_raw(half).view("int32")))
+        torch.addcmul(self._least, radius, radius, value=_UNIT**2, out=radius).log_().mul_(-std * std).sqrt_()
+        torch.cos(angle.mul_(math.pi * _UNIT), out=cosine)
+        angle.sin_()
+        if first.dim() > 1:
+            radius, cosine, angle = (x.view(first.shape) for x in (radius, cosine, angle))
+        torch.mul(radius, cosine, out=first)
+        torch.mul(radius, angle, out=second)
 
     def fill_matrices(self, out: Tensor, init: Initialisation, scale: float, purpose: str, *position: int) -> Tensor:
         """Fill `out` (networks, width, width) with one square weight matrix a network, inputs along dim 1."""
@@ -93,9 +97,10 @@ class NormalSource:
 
 
 class NormalBlocks:
-    """Standard normals of many blocks, drawn a stretch of blocks at a time: to seed a stream for each costs more.
+    """Standard normals of many blocks. A stretch of blocks shares a stream: to seed one for each costs more.
 
-    shape: (tiles, tile, ...) of one block; blocks: how many to hold at a time, of consecutive ones.
+    shape: (tiles, tile, ...) of one block; depth: blocks in all; segment: how many to hold at a time, and to draw one
+    after another: between blocks the generator's working memory would leave the cache.
     """
 
     def __init__(
@@ -104,24 +109,29 @@ class NormalBlocks:
         empty: Callable[..., Tensor],
         shape: tuple[int, ...],
         stretch: int,
-        blocks: int,
+        depth: int,
+        segment: int,
         purpose: str,
         matrix: int,
     ) -> None:
         self._source, self._stretch, self._purpose, self._matrix = source, stretch, purpose, matrix
-        self._slots = -(-blocks // stretch)
+        self._slots, self._stretches = -(-segment // stretch), -(-depth // stretch)
         self._normals = empty(self._slots, stretch, *shape)
-        self._networks = (shape[0] * shape[1], *shape[2:])
-        self._holds = [(range(0), -1)] * self._slots
+        # Views of each block, made once: to make them anew takes as long as a pass over a block.
+        of_blocks = self._normals.view(self._slots, stretch, shape[0] * shape[1], *shape[2:])
+        self._blocks: list[list[Tensor]] = [list(slot) for slot in of_blocks]
+        self._holds = (-1, -1)
 
     def at(self, tiles: range, block: int) -> Tensor:
         """Normals of a block, (networks, ...)."""
         number, within = divmod(block, self._stretch)
-        slot = number % self._slots
-        if self._holds[slot] != (tiles, number):
-            self._draw(self._normals[slot], tiles, number)
-            self._holds[slot] = (tiles, number)
-        return self._normals[slot, within].view(self._networks)
+        segment, slot = divmod(number, self._slots)
+        if self._holds != (tiles.start, segment):
+            first = segment * self._slots
+            for position, stretch in enumerate(range(first, min(first + self._slots, self._stretches))):
+                self._draw(self._normals[position], tiles, stretch)
+            self._holds = (tiles.start, segment)
+        return self._blocks[slot][within]
 
     def _draw(self, out: Tensor, tiles: range, number: int) -> None:
         """Out: (stretch, tiles, tile, ...)."""

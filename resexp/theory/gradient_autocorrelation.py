@@ -13,7 +13,8 @@ the tangents are normal with a linear mean, so all moments of one block follow f
     K <- a^2 K + b^2 (s_w E[relu relu'] + s_b),   M <- a^2 M + b^2 s_w E[1 t relu'],   T <- a^2 T + b^2 s_w E[1 1' t t']
 
 The usual shortcut T <- T kappa0 (the gradient independent of the activations) is wrong here: for a scalar input t and h
-are correlated. Exact as width -> infinity.
+are correlated. Exact as width -> infinity. An input at which no unit of a net varies (x = 0, without biases) has no
+derivative; it may be on the grid and be left out of the autocorrelation.
 
 Source: derived here; the functions are those of Cho and Saul 2009; the question is Balduzzi et al. 2017, figure 11.3 of
 Prince 2023.
@@ -59,7 +60,7 @@ def through_relu(c: Covariances) -> Covariances:
     c = Covariances(c.h / size, c.th / math.sqrt(size), c.t)
     variance = np.diag(c.h)
     root = np.sqrt(np.outer(variance, variance))
-    cosine = np.clip(c.h / root, -1.0, 1.0)
+    cosine = np.clip(c.h / np.where(root > 0, root, 1.0), -1.0, 1.0)
     sine = np.sqrt(1.0 - cosine**2)
     angle = np.arccos(cosine)
     both = (math.pi - angle) / (2.0 * math.pi)  # E[1 1']
@@ -95,19 +96,34 @@ def block(c: Covariances, *, skip: float, branch: float, weight_gain: float, bia
     )
 
 
-def mean_by_lag(products: Array) -> Array:
-    """Mean of products[i, i + lag] over the pairs of the grid, (points,)."""
-    return np.array([np.mean(np.diagonal(products, lag)) for lag in range(len(products))])
+def mean_by_lag(products: Array, left_out: int | None = None) -> Array:
+    """Mean of products[i, i + lag] over the pairs of the grid, (points,); left_out: an input that is in no pair."""
+    counted = np.ones(products.shape)
+    if left_out is not None:
+        counted[left_out, :] = counted[:, left_out] = 0.0
+    means = [
+        np.average(np.diagonal(products, lag), weights=weights) if (weights := np.diagonal(counted, lag)).any() else 0.0
+        for lag in range(len(products))
+    ]
+    return np.array(means)
 
 
-def autocorrelation(t: Array) -> Array:
+def autocorrelation(t: Array, left_out: int | None = None) -> Array:
     """Mean of Cov(t_i, t_{i + lag}) over the pairs of the grid, relative to lag 0; (points,)."""
-    by_lag = mean_by_lag(t)
+    by_lag = mean_by_lag(t, left_out)
     return np.asarray(by_lag / by_lag[0])
 
 
 def exact(
-    x: Array, *, depth: int, first: float, weight_gain: float, bias_variance: float, skip: float, branch: float
+    x: Array,
+    *,
+    depth: int,
+    first: float,
+    weight_gain: float,
+    bias_variance: float,
+    skip: float,
+    branch: float,
+    left_out: int | None = None,
 ) -> Array:
     """Autocorrelation at every lag of the grid x for a net of `depth` hidden layers; first: variance of its w."""
     covariances, bias = first_layer(x, first, bias_variance), bias_variance
@@ -120,7 +136,7 @@ def exact(
                 covariances.h / size, covariances.th / math.sqrt(scale * size), covariances.t / scale
             )
             bias /= size
-        return autocorrelation(through_relu(covariances).t)
+        return autocorrelation(through_relu(covariances).t, left_out)
 
 
 def by_sampled_units(
@@ -132,6 +148,7 @@ def by_sampled_units(
     skip: float,
     branch: float,
     scales: bool,
+    left_out: int | None = None,
     units: int = UNITS,
     repeats: int = 4,
 ) -> tuple[Array, Array]:
@@ -161,7 +178,7 @@ def by_sampled_units(
             scale = float(np.diag(c.t).max())
             size = 1.0 if scales else float(c.h.max())
             c = Covariances(c.h / size, c.th / math.sqrt(scale * size), c.t / scale)
-        curves.append(autocorrelation(f.t))
+        curves.append(autocorrelation(f.t, left_out))
     each = np.stack(curves)
     return each.mean(axis=0), np.asarray(each.std(axis=0, ddof=1) / math.sqrt(repeats))
 

@@ -43,13 +43,17 @@ class ScalarTheory:
         """Whether moments are averages over sampled units rather than closed forms."""
         return self.norm != "none"
 
-    def curve(self, x: Floats) -> tuple[Floats, Floats]:
-        """Autocorrelation at each lag of the grid x, and its standard error, (points,) each."""
+    def curve(self, x: Floats, left_out: int | None = None) -> tuple[Floats, Floats]:
+        """Autocorrelation at each lag of the grid x, and its standard error, (points,) each.
+
+        left_out: an input that counts in no pair, for dy/dx does not exist there.
+        """
         if self.mirrored:
             return np.ones(len(x)), np.zeros(len(x))
         law: dict[str, Any] = {
             name: getattr(self, name) for name in ("depth", "first", "weight_gain", "skip", "branch")
         }
+        law["left_out"] = left_out
         if not self.is_sampled:
             curve = recursion.exact(x, **law, bias_variance=self.bias_variance)
             return np.asarray(curve, dtype=np.float64), np.zeros(len(x))

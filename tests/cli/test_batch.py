@@ -1,11 +1,13 @@
 """run: entries in order, a summary, what is stored read back, checks of single entries."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from resexp.core import pooling
 from resexp.core.pooling import PoolingError
+from resexp.core.tabular import from_csv
 from resexp.theory import sizes
 
 from .conftest import Resexp
@@ -59,6 +61,41 @@ def test_dry_run_says_what_tells_the_cells_of_an_entry_apart(resexp: Resexp, tmp
     lines = [line.split("  ") for line in resexp("run", "seeds.yaml", "--dry-run").out.splitlines()]
     told = [next(word.strip() for word in words[1:] if word) for words in lines]
     assert told == ["setting", *(f"scheme {scheme}, seed {n}" for scheme in ("residual", "plain") for n in (0, 1))]
+
+
+def test_programs_get_a_row_an_entry_and_of_a_dry_run_a_row_a_cell(resexp: Resexp, tmp_path: Path) -> None:
+    (tmp_path / "seeds.yaml").write_text(SEEDS + "  paths: {experiment: paths, set: {blocks: 4}}\n")
+    plan = from_csv(resexp("run", "seeds.yaml", "--dry-run", "--format", "csv").out)[1]
+    assert [row["entry"] for row in plan] == ["growth"] * 4 + ["paths"]
+    assert plan == json.loads(resexp("run", "seeds.yaml", "--dry-run", "--format", "json").out)
+    assert {row["state"] for row in plan} == {"to run"}
+    assert plan[3]["setting"] == "scheme plain, seed 1"
+    resexp("run", "seeds.yaml", "-j0", "--only", "paths")
+    first = resexp("run", "seeds.yaml", "-j0", "--format", "json")
+    document = json.loads(first.out)
+    growth, paths = document["entries"]
+    assert (growth["entry"], growth["cells"], growth["done"], growth["not_run"]) == ("growth", 4, 4, 0)
+    assert (paths["done"], paths["read_back"], paths["agree"]) == (0, 1, 3)
+    assert {row["quantity"] for row in document["pooled"]} >= {"activation_growth_per_block"}
+    assert {row["seeds"] for row in document["pooled"]} == {2}
+    rows = from_csv(resexp("run", "seeds.yaml", "-j0", "--format", "csv").out)[1]
+    assert [(row["entry"], row["read_back"], row["failed_before"]) for row in rows] == [
+        ("growth", 4, 0),
+        ("paths", 1, 0),
+    ]
+    assert [row["agree"] for row in rows] == [growth["agree"], paths["agree"]]
+    assert list(plan[0]) == ["entry", "experiment", "id", "state", "setting"]
+
+
+@pytest.mark.parametrize("asked", [("--timeout", "3"), ("--engine", "dask"), ("--address", "tcp://127.0.0.1:8786")])
+def test_what_needs_workers_is_refused_where_there_are_none(
+    resexp: Resexp, batch: Path, asked: tuple[str, ...]
+) -> None:
+    ended = resexp("run", "batch.yaml", "-j0", *asked)
+    assert ended.code == 2
+    assert f"{asked[0]}" in ended.err
+    assert "-j 0 has none" in ended.err
+    assert not list(batch.parent.glob("results/*/*"))
 
 
 def test_check_of_an_entry_and_of_the_whole(resexp: Resexp, batch: Path, monkeypatch: pytest.MonkeyPatch) -> None:

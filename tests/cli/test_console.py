@@ -2,14 +2,19 @@
 
 import io
 import sys
+import time
 from dataclasses import replace
 
 import pytest
+from rich.color import Color
+from rich.console import Console
+from rich.style import Style
 
 from resexp.experiments.paths import Paths
 from resexp.runs.cell import run_cell
 from resexp.runs.resolve import resolve
 from resexp_cli import console
+from resexp_cli.console import bars, styles
 
 from .conftest import TINY, Resexp
 
@@ -106,9 +111,37 @@ def test_progress_with_rate_and_time_left_after_a_second(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(console.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     with console.Terminal(quiet=quiet).progress("variance") as step:
         step(10, 40)
     assert ("variance" in screen.getvalue()) is shown
     assert ("25%" in screen.getvalue()) is shown
     assert ("2 steps/s" in screen.getvalue()) is shown
+
+
+def luminance(red: float, green: float, blue: float) -> float:
+    """Relative luminance of WCAG 2.1; colours from 0 to 255."""
+    linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#fdf6e3", "#000000", "#1e1e1e", "#002b36"])
+def test_every_colour_can_be_read_on_light_and_on_dark(background: str) -> None:
+    behind = luminance(*Color.parse(background).get_truecolor())
+    said = (*styles.VERDICTS.values(), *styles.CHART.values(), *styles.PROGRESS.values())
+    said += (styles.WARNING, styles.ERROR, styles.BAR, styles.TRACK)
+    colours = {colour for style in said if (colour := Style.parse(style).color) is not None}
+    assert len(colours) == 6
+    for colour in colours:
+        front = luminance(*colour.get_truecolor())
+        assert (max(front, behind) + 0.05) / (min(front, behind) + 0.05) >= 3, colour
+
+
+@pytest.mark.parametrize(
+    ("encoding", "half"), [("utf-8", "━" * 12 + "─" * 12), ("ascii", "#" * 12 + "-" * 12)], ids=("utf-8", "ascii")
+)
+def test_what_is_left_of_a_bar_is_thin_and_needs_no_colour(encoding: str, half: str) -> None:
+    screen = io.TextIOWrapper(io.BytesIO(), encoding)
+    Console(file=screen).print(bars.Bar(0.5))
+    screen.seek(0)
+    assert screen.read() == f"{half}\n"

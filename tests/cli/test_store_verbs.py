@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from resexp.core.errors import ResexpError
 from resexp.experiments.paths import Paths
-from resexp.runs import batch, config
+from resexp.runs import batch, config, registry
 from resexp.runs.cell import Cell
 from resexp.runs.store import Failure, Store
 
@@ -198,3 +199,20 @@ def test_exact_numbers_need_no_torch(file: Path, command: str) -> None:
     code = f"import sys; {run}; sys.exit(run(sys.argv[1:]) or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, *command.split()], cwd=file.parent, capture_output=True)
     assert (done.returncode, b"Error" in done.stderr) == (0, False)
+
+
+def test_an_experiment_that_cannot_be_loaded_is_no_damage_to_what_is_stored(
+    resexp: Resexp, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = registry.experiments()
+
+    def broken() -> None:
+        raise ResexpError("The experiment in another cannot be loaded.")
+
+    for arguments in (("export", "results/paths/*"), ("export", "batch.yaml"), ("clean",), ("status", "batch.yaml")):
+        monkeypatch.setattr(registry, "experiments", broken)
+        ended = resexp(*arguments)
+        assert (ended.code, ended.out) == (1, "")
+        assert "Error: The experiment in another cannot be loaded." in ended.err
+        monkeypatch.setattr(registry, "experiments", lambda: whole)
+        assert resexp(*arguments).code == 0

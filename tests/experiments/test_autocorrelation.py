@@ -42,6 +42,43 @@ def test_protocols_meet_their_theory(parameters: dict[str, Any]) -> None:
     assert np.abs(curve(result) - curve(result, "theory")).max() < 0.1
 
 
+@pytest.mark.parametrize("points", [9, 48, 49])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"protocol": "he"},
+        {"protocol": "residual"},
+        {"protocol": "book", "bias_variance": 0.0},
+        {"protocol": "book"},
+        {"protocol": "balduzzi"},
+        {"protocol": "residual-batchnorm"},
+        {"protocol": "looks-linear"},
+    ],
+    ids=str,
+)
+def test_odd_and_even_grids_meet_their_theory(parameters: dict[str, Any], points: int) -> None:
+    result = run(depth=6, points=points, **parameters)
+    assert [f.verdict for f in result.families] == [Verdict.AGREE]
+    assert np.abs(curve(result) - curve(result, "theory")).max() < 0.05
+    left_out = any("counts in no pair" in note for note in result.notes)
+    assert left_out == (points % 2 == 1 and parameters not in ({"protocol": "book"}, {"protocol": "looks-linear"}))
+
+
+@pytest.mark.parametrize("protocol", ["he", "balduzzi", "residual-batchnorm"])
+def test_without_its_kink_a_layer_has_two_gradients(protocol: str) -> None:
+    """One for each sign of x, and uncorrelated; of nine inputs four a side count: pairs on one side over all pairs."""
+    result = run(protocol=protocol, depth=1, points=9, max_lag=8)
+    same_side = np.array([1, 6 / 6, 4 / 5, 2 / 4, 0, 0, 0, 0, 0])
+    assert curve(result) == pytest.approx(same_side, abs=1e-6)
+    assert curve(result, "theory") == pytest.approx(same_side, abs=1e-6)
+
+
+def test_three_inputs_are_enough_where_there_is_no_kink() -> None:
+    result = run(protocol="book", depth=6, points=3, draws=512)
+    assert [row["lag"] for row in result.rows] == [0, 1]
+    assert [f.verdict for f in result.families] == [Verdict.AGREE]
+
+
 def test_the_captions_networks_hardly_change_between_24_and_50_layers() -> None:
     at_24, at_50 = (run(protocol="book", depth=depth) for depth in (24, 50))
     assert np.abs(curve(at_24) - curve(at_50)).max() < 0.05
@@ -94,7 +131,9 @@ def test_biased_estimators_are_offered_without_a_theory(biased: dict[str, Any]) 
         ({"beta": 0}, "more than 0"),
         ({"statistics": "differentiated"}, "without a norm the protocol book has no statistics"),
         ({"protocol": "balduzzi", "centre": "none", "statistics": "differentiated"}, "without a norm"),
-        ({"protocol": "residual-batchnorm", "points": 2, "statistics": "differentiated"}, "at least 3"),
+        ({"protocol": "residual-batchnorm", "points": 2, "statistics": "differentiated"}, "at least 4"),
+        ({"protocol": "he", "points": 3}, "protocol he does not exist at x = 0"),
+        ({"protocol": "balduzzi", "points": 3, "statistics": "differentiated"}, "take 2, or at least 4"),
         ({"protocol": "looks-linear", "init": "glorot"}, "no meaning for the protocol looks-linear"),
     ],
 )
@@ -138,7 +177,7 @@ def test_through_the_statistics_of_a_norm_there_is_no_theory_and_gradients_lose_
 
 
 def test_beyond_a_thousand_inputs_a_norm_has_no_theory_and_says_so() -> None:
-    result = run(protocol="balduzzi", depth=2, width=4, points=1025, draws=8)
+    result = run(protocol="balduzzi", depth=2, width=4, points=1026, draws=8)
     assert {row["verdict"] for row in result.rows} == {Verdict.NO_THEORY}
     assert result.notes == ["No theory with a norm beyond 1024 points: it would take longer than the networks."]
 
@@ -163,3 +202,10 @@ def test_its_curves_are_one_shallow_and_one_deep_network() -> None:
     assert joints(shallow.y) == 1  # without biases all units switch at zero
     assert joints(deep.y) > 40
     assert np.mean(np.square(deep.y)) == pytest.approx(1.0)
+
+
+def test_its_curves_leave_out_where_there_is_no_derivative() -> None:
+    for curve in Autocorrelation.parse({"protocol": "he", "points": 9}).curves(Lab("autocorrelation")):
+        assert curve.x == (-2.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0)
+        assert len(curve.y) == 8
+        assert np.mean(np.square(curve.y)) == pytest.approx(1.0)

@@ -14,7 +14,7 @@ from resexp.theory.gaussian import kappa0
 
 def run(**parameters: Any) -> Result:
     values = {"depth": 12, "width": 64, "batch": 20, "draws": 64, **parameters}
-    return DeadUnits.parse(values).compute(Lab("dead-units", seed=6))
+    return DeadUnits.parse(values).compute(Lab("dead-units", seed=6, dtype="float64"))
 
 
 def means(result: Result, quantity: str) -> list[float]:

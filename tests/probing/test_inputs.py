@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from resexp.core import images
 from resexp.core.errors import UsageError
-from resexp.probing import images
 from resexp.probing.inputs import Examples, digest, parse
 from tests.probing.nets import Convolutional
 

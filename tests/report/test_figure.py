@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from resexp.core.errors import ResexpError
 from resexp.experiments.autocorrelation import Autocorrelation
 from resexp.experiments.paths import Paths
 from resexp.experiments.variance import Variance
+from resexp.report import figure
 from resexp.report.figure import draw
 from resexp.report.strips import curve_panels
 from resexp.runs.cell import Cell, run_cell
@@ -25,6 +28,45 @@ def test_a_panel_for_each_quantity_with_its_theory(tmp_path: Path) -> None:
         assert words in text
 
 
+def drawn(cells: list[Cell], monkeypatch: pytest.MonkeyPatch, path: Path) -> Figure:
+    """The figure itself, not its file."""
+    kept: list[Figure] = []
+    monkeypatch.setattr(figure, "_save", lambda one, _: kept.append(one))
+    draw([run_cell(cell) for cell in cells], path)
+    return kept[0]
+
+
+def legend_of(one: Figure) -> dict[str, tuple[object, ...]]:
+    """What each entry of the legend beside the panels looks like."""
+    assert not any(axis.get_legend() for axis in one.axes)
+    (legend,) = one.legends
+    lines = [line for line in legend.legend_handles if isinstance(line, Line2D)]
+    looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines]
+    return dict(zip([text.get_text() for text in legend.get_texts()], looks, strict=True))
+
+
+def test_no_two_of_many_settings_look_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [Cell(Variance(depth=2, width=8, batch=4, draws=16, alpha=n / 10), Settings()) for n in range(1, 21)]
+    looks = legend_of(drawn(cells, monkeypatch, tmp_path / "v.svg"))
+    settings = {look for label, look in looks.items() if label.startswith("alpha")}
+    assert len(settings) == 20
+
+
+def test_weights_of_several_settings_are_told_apart_and_a_legend_without_end_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schemes = ("residual", "rezero", "stable")
+    cells = [Cell(Paths(blocks=n, scheme=schemes), Settings()) for n in range(3, 13)]
+    few = legend_of(drawn(cells, monkeypatch, tmp_path / "p.svg"))
+    assert "weight rezero, blocks 4" in few
+    assert len(few) == len(set(few.values())) == 40
+    many = drawn([Cell(Paths(blocks=n), Settings()) for n in range(3, 80)], monkeypatch, tmp_path / "p.svg")
+    shown = list(legend_of(many))
+    assert shown[-1] == f"and {2 * 77 - len(shown) + 1} more"
+    many.draw_without_rendering()
+    assert many.axes[0].get_position().width * many.get_figwidth() > 3  # inches: the panel keeps its place
+
+
 def test_the_same_outcome_gives_the_same_bytes(tmp_path: Path) -> None:
     outcome = run_cell(Cell(Paths(blocks=5), Settings()))
     files = [tmp_path / "a.svg", tmp_path / "b.svg"]
@@ -34,8 +76,6 @@ def test_the_same_outcome_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_the_earlier_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matplotlib.figure import Figure
-
     outcome, file = run_cell(Cell(Paths(blocks=5), Settings())), tmp_path / "a.svg"
     draw([outcome], file)
     before = file.read_bytes()

@@ -13,9 +13,12 @@ from resexp.experiments.paths import Paths
 from resexp.runs import batch
 from resexp.runs.batch import Done, Planned, Rules, Runner
 from resexp.runs.cell import Cell
+from resexp.runs.cleaning import removable
 from resexp.runs.entry import Entry
+from resexp.runs.inventory import Claims
 from resexp.runs.settings import Settings
 from resexp.runs.store import Store
+from resexp.runs.stored import read_failed
 from resexp.runs.worker import work
 
 ENTRY = Entry("a", "paths", {}, {})
@@ -75,6 +78,16 @@ def test_what_is_stored_is_read_back_and_what_failed_is_told_again(run: Callable
     assert states(run(planned(2, 3, 4), retry_failed=True)) == ["read back", "done", "done"]
     assert states(run(planned(2, 3, 4))) == ["read back"] * 3
     assert states(run(planned(2, 3), force=True)) == ["done", "done"]
+
+
+def test_a_failure_is_kept_with_the_entry_it_was_run_for(run: Callable[..., list[Done]], tmp_path: Path) -> None:
+    run(planned(2, 3), Later(fails=(3,)))
+    (folder,) = (path.parent for path in tmp_path.glob("paths/*/error.json"))
+    failed = read_failed(folder)
+    assert failed is not None
+    assert (failed.entry, failed.described) == ("a", Paths(blocks=3).model_dump(mode="json"))
+    remaining = Claims(planned(2))
+    assert [one.entry for one in removable(tmp_path, remaining)] == ["a"]
 
 
 def test_cells_are_expanded_as_they_are_needed(run: Callable[..., list[Done]], tmp_path: Path) -> None:

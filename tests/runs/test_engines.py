@@ -28,6 +28,7 @@ from resexp.runs.engines import (
     StoppedError,
     WorkerDiedError,
     open_engine,
+    slot,
 )
 from resexp.runs.settings import Settings
 from resexp.runs.worker import outcome_of, work
@@ -146,6 +147,53 @@ def test_a_call_that_hangs_is_ended_with_all_that_it_started() -> None:
         assert "1 seconds" in str(error)
         assert all_end([int(error.output)])
         assert engine.submit(abs, -1).result() == 1
+
+
+class SlowToLoad:
+    """Becomes `time.sleep` when a worker loads it, which takes it a second."""
+
+    def __reduce__(self) -> Any:
+        return eval, ("__import__('time').sleep(1) or __import__('time').sleep",)
+
+    def __call__(self, seconds: float) -> None:
+        raise AssertionError
+
+
+def test_the_time_that_a_call_may_take_begins_when_what_it_needs_is_loaded() -> None:
+    with open_engine("local", workers=1, timeout=0.6) as engine:
+        engine.submit(SlowToLoad(), 0.0).result()
+        engine.submit(exec, f"{BEGUN}; time.sleep(0.4); begun(); time.sleep(0.4)").result()
+        assert isinstance(engine.submit(SlowToLoad(), 60.0).exception(), CellTimeoutError)
+        assert isinstance(engine.submit(exec, f"{BEGUN}; begun(); time.sleep(60)").exception(), CellTimeoutError)
+
+
+BEGUN = "import time; from resexp.runs.engines.child import begun"
+WATCHED = """
+import sys
+from resexp.runs import worker
+seen = []
+worker.begun = lambda: seen.append(("begun", "torch" in sys.modules))
+worker.run_cell = lambda *_: seen.append(("run", "torch" in sys.modules))
+worker.work({data!r})
+"""
+
+
+def test_a_new_worker_loads_torch_before_the_time_of_its_cell_begins() -> None:
+    network, _, paths = cells()
+    with open_engine("local", workers=1) as engine:
+        seen = [
+            engine.submit(eval, f"exec({WATCHED.format(data=cell.data())!r}, told := {{}}) or told['seen']").result()
+            for cell in (paths, network)
+        ]
+    assert seen == [[("run", False)], [("begun", True), ("run", True)]]
+
+
+def test_what_is_never_loaded_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot, "LOAD", 0.1)
+    with open_engine("local", workers=1, timeout=0.2) as engine:
+        error = engine.submit(SlowToLoad(), 0.0).exception()
+    assert isinstance(error, CellTimeoutError)
+    assert str(error) == "It had not begun after 0.3 seconds (--timeout)."
 
 
 def test_print_reaches_neither_the_terminal_nor_memory(capfd: pytest.CaptureFixture[str]) -> None:

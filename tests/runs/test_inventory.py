@@ -68,12 +68,13 @@ def test_nothing_is_there_before_the_first_run(store: Store) -> None:
 
 
 def test_stale_is_what_its_entry_has_no_cell_for_any_more(store: Store) -> None:
-    kept, dropped, moved, flagged, failed, nobodys, others = paths(1, 2, 3, 4, 5, 6, 7)
+    kept, dropped, moved, flagged, failed, nobodys, others, dropped_too = paths(1, 2, 3, 4, 5, 6, 7, 8)
     put(store, kept, "a")
     put(store, dropped, "a")
     put(store, moved, "a")
     put(store, flagged, "a", sources={"blocks": "flag"})
     store.save_failure(failed, Failure("ValueError", "no"))
+    store.save_failure(dropped_too, Failure("ValueError", "no"), "a")
     put(store, nobodys)
     put(store, others, "another file's")
     asked = []
@@ -83,8 +84,8 @@ def test_stale_is_what_its_entry_has_no_cell_for_any_more(store: Store) -> None:
         return planned("b", [moved])
 
     stock = take_stock(planned("a", [kept]), store, others=rest).entries["a"]
-    assert (stock.states, stock.stale, asked) == ({State.DONE: 1}, 1, [1])
-    take_stock(planned("a", [kept, dropped, moved]), store, others=rest)
+    assert (stock.states, stock.stale, asked) == ({State.DONE: 1}, 2, [1])
+    take_stock(planned("a", [kept, dropped, moved, dropped_too]), store, others=rest)
     assert len(asked) == 1  # other entries are not expanded where nothing hangs on them
 
 

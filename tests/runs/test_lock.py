@@ -132,3 +132,86 @@ def test_a_killed_run_leaves_nothing_but_word_of_what_is_done_again(tmp_path: Pa
     assert lock.left_by is not None
     assert lock.left_by.process == run.pid
     lock.release()
+
+
+HOLD = """
+import pathlib, sys
+from resexp.runs import lock
+lock.BEAT = 0.1
+held = lock.Lock(pathlib.Path(sys.argv[1]))
+assert held.take()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_owner_elsewhere_that_gives_signs_of_life_keeps_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENT", 1.5)
+    monkeypatch.setattr(module, "_machine", lambda: "elsewhere/")  # its process number says nothing here
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "x")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"held\n"
+        lock, end = Lock(tmp_path / "x"), time.monotonic() + 3.0
+        while time.monotonic() < end:
+            assert not lock.take()
+            time.sleep(0.05)
+        owner.kill()
+    end = time.monotonic() + 10.0
+    while not lock.take():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert lock.left_by is not None
+    assert lock.left_by.process == owner.pid
+    lock.release()
+
+
+def test_a_lock_given_back_is_not_touched_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT", 0.02)
+    monkeypatch.setattr(module, "_heart", module._Heart())
+    held, back = Lock(tmp_path / "held"), Lock(tmp_path / "back")
+    assert held.take()
+    assert back.take()
+    back.release()
+    (tmp_path / "back").touch()  # another's, since
+    for name in ("held", "back"):
+        os.utime(tmp_path / name, (0, 0))
+    end = time.monotonic() + 10.0
+    while (tmp_path / "held").stat().st_mtime == 0:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(0.1)
+    assert (tmp_path / "back").stat().st_mtime == 0
+    held.release()
+
+
+def test_a_lock_that_somebody_faster_has_taken_over_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at a dead owner's lock and its removal another run has removed it and taken its own."""
+    path = tmp_path / "x"
+    faster, slower = Lock(path), Lock(path)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    written(path, process=dead.pid)
+    rename = Path.rename
+
+    def late(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        assert faster.take()
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    assert not slower.take()
+    assert faster.left_by is not None
+    holder = slower.holder()
+    assert holder is not None
+    assert holder.token == faster._token
+    assert [one.name for one in tmp_path.iterdir()] == ["x"]
+    assert not slower.take()
+    faster.release()
+    assert not list(tmp_path.iterdir())
+    assert slower.take()
+    slower.release()

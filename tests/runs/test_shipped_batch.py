@@ -15,7 +15,8 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
     loaded = config.load(ROOT / "experiments.yaml")
     assert len(list(batch.plan(loaded.entries))) == sum(entry.count for entry in loaded.entries) >= 25
     names = " ".join(entry.name for entry in loaded.entries)
-    for subject in ("11-6-a", "11-6-b", "11-6-c", "11-2", "11-3", "11-4", "11-13", "11-5", "11-6", "11-7", "11-8", "11-10", "11-12", "11-14"):
+    figures, problems = (3, 5, 6, 14), (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
+    for subject in (*(f"figure-11-{number}" for number in figures), *(f"problem-11-{number}" for number in problems)):
         assert subject in names
     assert {entry.experiment for entry in loaded.entries} == {
         "variance",

@@ -120,3 +120,30 @@ def test_memory_is_refused_with_its_size() -> None:
     assert memory(replace(LAB, memory=10**9), n) < 10**9
     with pytest.raises(UsageError, match="need about"):
         memory(replace(LAB, memory=1_000_000), n)
+
+
+def test_progress_is_told_within_a_tile_and_reaches_the_end() -> None:
+    told = list[tuple[int, int]]()
+    lab = Lab("overflow", progress=lambda done, total: told.append((done, total)))
+    n = net("float16", 100, scheme("residual", 100))  # out of range long before the last block
+    first_blocks_out(lab, n, 16)
+    assert told[0][0] < n.steps
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert told[-1] == (2 * n.steps, 2 * n.steps)
+
+
+def test_an_interrupt_ends_all_tiles_after_their_block() -> None:
+    looked = list[str]()
+
+    class Counted(Lab):
+        def bit_stream(self, purpose: str, *position: int) -> np.random.SFC64:
+            looked.append(purpose)
+            return super().bit_stream(purpose, *position)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    lab = Counted("overflow", threads=2, progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        first_blocks_out(lab, net("float32", 1000, scheme("rescaled", 1000)), 32)
+    assert looked.count("weights") < 100

@@ -77,7 +77,7 @@ def test_has_the_distribution_of_real_matrices(changes: dict[str, Any]) -> None:
 def test_a_backward_pass_that_forgets_the_forward_one_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fresh weights for the way back keep the growth of the gradient's mean, but not the joint law."""
 
-    def independent(self: LawOfProductOfOne, g: torch.Tensor) -> torch.Tensor:
+    def independent(self: LawOfProductOfOne, g: torch.Tensor, norm: torch.Tensor | None = None) -> torch.Tensor:
         length = torch.linalg.vector_norm(g, dim=2, keepdim=True)
         return self._backward_normals() * (length * self._std)
 

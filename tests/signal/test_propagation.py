@@ -152,12 +152,52 @@ def test_what_does_not_fit_is_refused_with_the_estimate() -> None:
         plan(Lab("test", memory=10**9), stack(width=1_000_000), 16, 5)
 
 
-def test_thinned_rows_are_rows_of_the_whole() -> None:
-    s, blocks = stack(depth=40), [0, 1, 12, 13, 27, 40]
-    whole, thinned = propagate(Lab("test"), s, 8), propagate(Lab("test"), s, 8, blocks)
+@pytest.mark.parametrize(("engine", "batch"), [("explicit", 6), ("law", 6), ("law", 1)])
+def test_thinned_rows_are_rows_of_the_whole(engine: Engine, batch: int) -> None:
+    s, blocks = stack(depth=40, batch=batch), [0, 1, 12, 13, 27, 40]
+    whole, thinned = propagate(Lab("test"), s, 8, None, engine), propagate(Lab("test"), s, 8, blocks, engine)
     assert list(thinned.blocks) == blocks
     for name in set(Pass.__dataclass_fields__) - {"blocks"}:
         assert np.array_equal(getattr(thinned, name), getattr(whole, name)[blocks], equal_nan=True), name
+
+
+@pytest.mark.parametrize("changes", [{}, {"order": "linear-relu-bn", "scheme": Scheme(0.0, 1.0)}], ids=str)
+def test_gradients_alone_are_those_beside_the_forward_numbers(changes: dict[str, Any]) -> None:
+    s = stack(depth=60, batch=5, **changes)
+    both, alone = propagate(Lab("test"), s, 8), propagate(Lab("test"), s, 8, forward=False)
+    assert np.array_equal(alone.gradient, both.gradient)
+    assert np.array_equal(alone.gradient_exponent, both.gradient_exponent)
+    assert both.second_moment.shape == alone.second_moment.shape
+    assert np.isfinite(both.second_moment).all()
+    assert np.isnan(alone.second_moment).all()
+
+
+@pytest.mark.parametrize("order", ["linear-relu-bn", "linear-bn-relu"])
+@pytest.mark.parametrize("scales", [Scheme(0.0, 1.0), Scheme(0.0, 0.5), Scheme(1.0, 0.5)], ids=str)
+def test_without_a_skip_signals_change_memory_and_no_number(order: Any, scales: Scheme) -> None:
+    """Against the same written with torch's own operations, layer by layer, and its autograd."""
+    s, lab = stack(order=order, scheme=scales, cotangent="independent"), Lab("test", dtype="float64")
+    shape, std = (s.tile, s.batch, s.width), math.sqrt(s.init.variance(s.width, s.width))
+
+    def normed(x: Tensor) -> Tensor:
+        variance = x.var(1, unbiased=False, keepdim=True)
+        return (x - x.mean(1, keepdim=True)) / (variance + 1e-200).sqrt()  # a unit that is off for all examples gives 0
+
+    def weights(purpose: str, *position: int) -> Tensor:
+        return double(lab, (s.tile, s.width, s.width), std, purpose, 0, *position)
+
+    h = double(lab, shape, 1.0, "inputs", 0) @ weights("first layer")
+    seen = [h.requires_grad_()]
+    for block in range(s.depth):
+        x = h @ weights("weights", block, 0)
+        x = normed(torch.relu(x)) if order == "linear-relu-bn" else torch.relu(normed(x))
+        h = scales.skip * h + scales.branch * x
+        seen.append(h)
+    gradients = torch.autograd.grad((h * double(lab, shape, 1.0, "cotangent", 0)).sum(), seen)
+    p = propagate(lab, s, s.tile)
+    for k, (activations, gradient) in enumerate(zip(seen, gradients, strict=True)):
+        assert p.second_moment[k] == pytest.approx(activations.detach().square().mean((1, 2)).numpy(), rel=1e-9)
+        assert p.gradient[k] == pytest.approx(gradient.square().mean((1, 2)).numpy(), rel=1e-9)
 
 
 def test_a_group_that_fails_ends_the_others() -> None:

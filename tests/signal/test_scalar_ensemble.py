@@ -35,6 +35,19 @@ def test_lag_means_are_those_of_the_pairs(net: ScalarNet, subtract_mean: bool) -
     assert got == pytest.approx(expected, rel=1e-9, abs=1e-12 * expected.max())
 
 
+@pytest.mark.parametrize("subtract_mean", [False, True])
+def test_an_input_left_out_is_in_no_pair(subtract_mean: bool) -> None:
+    lab, left_out = Lab("test", dtype="float64"), 5
+    g = Tangents(lab, NETS[1], X).run(0)[0].numpy().copy()
+    counted = [i for i in range(len(X)) if i != left_out]
+    if subtract_mean:
+        g -= g[:, counted].mean(1, keepdims=True)
+    pairs = [[(i, i + lag) for i in counted if i + lag in counted] for lag in range(LAGS)]
+    expected = np.stack([np.mean([(g[:, i] * g[:, j]).mean(1) for i, j in of_lag], axis=0) for of_lag in pairs], axis=1)
+    got = autocovariances(lab, NETS[1], X, 8, LAGS, subtract_mean=subtract_mean, left_out=left_out)
+    assert got / got[:, :1] == pytest.approx(expected / expected[:, :1], rel=1e-9, abs=1e-12)
+
+
 @pytest.mark.parametrize("net", NETS, ids=["book", "held", "centre", "differentiated"])
 def test_the_same_bytes_at_any_threads_draws_and_memory(net: ScalarNet) -> None:
     lab = Lab("test", threads=1)

@@ -90,6 +90,15 @@ def test_gradients_are_autograds_of_the_sum_over_the_grid(changes: dict[str, Any
     assert np.abs(scaled.sum(1)).max() < 1e-9 * np.abs(scaled).max()  # a common shift of all inputs is taken off
 
 
+@pytest.mark.parametrize("norm", ["centre", "batchnorm"])
+def test_rounding_does_not_decide_what_is_on_at_the_kink(norm: Any) -> None:
+    """At the mean of the grid every unit of the first layer is 0; in float32 the mean of h is not, by its rounding."""
+    net = replace(NET, norm=norm, differentiated=True, depth=3)
+    x = np.arange(-24, 25) / 12
+    one, other = (Gradients(Lab("test", dtype=d), net, x, net.depth).run(0)[0].double() for d in ("float32", "float64"))
+    assert one.numpy() == pytest.approx(other.numpy(), abs=1e-4 * float(other.abs().max()))
+
+
 def test_mirrored_weights_make_a_linear_net() -> None:
     net = replace(NET, mirrored=True, depth=20)
     tangents, _ = Tangents(Lab("test"), net, X).run(0)

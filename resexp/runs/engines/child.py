@@ -52,6 +52,12 @@ class Driver:
 _driver: Driver | None = None
 
 
+def begun() -> None:
+    """Say that what the call needs is loaded: the time it may take counts from here; said again, from there."""
+    if _driver is not None:
+        _driver.tell("begun")
+
+
 def report(done: int, total: int) -> None:
     """Progress of the call that this worker runs, for its driver; in any other process nobody is told."""
     if _driver is not None:
@@ -76,6 +82,7 @@ def serve(handle: int) -> None:
 def _run(driver: Driver, call: bytes) -> None:
     try:
         function, arguments, keywords = pickle.loads(call)
+        driver.tell("begun")
         value = function(*arguments, **keywords)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -219,18 +219,23 @@ def _local_cluster(workers: int) -> Iterator[str]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Ignore an interrupt until here is done; processes that are started here ignore it for ever.
+    """Ignore an interrupt until here is done, and put SIGTERM off; processes started here ignore interrupts for ever.
 
     A cluster that is interrupted half started cannot be ended, and its workers are the driver's to end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    put_off: list[int] = []
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda number, _: put_off.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if put_off:
+            signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager

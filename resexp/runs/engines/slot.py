@@ -23,6 +23,7 @@ from resexp.runs.engines.engine import CallFailedError, CellTimeoutError, Engine
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a worker that says nothing
 START = 120.0  # seconds a worker may take to start
+LOAD = 300.0  # seconds that loading what a call needs may take, where the call may not take for ever
 END = 10.0  # seconds a killed worker may take to be gone
 KEPT = 16_000  # bytes of what a call printed that are handed back
 PRINTED = 64_000_000  # bytes of print kept on disk at most
@@ -52,16 +53,17 @@ class Slot:
     ) -> Any:
         """What the pickled (function, arguments, keywords) give. Raises an EngineError where they give nothing.
 
-        timeout: seconds it may take; wanted: asked every second whether the value still is.
+        timeout: seconds it may take, from when what it needs is loaded; wanted: asked every second whether the value
+        still is.
         """
         channel = self._ready()
         self._forget_output()
         try:
             channel.send_bytes(call)
-            kind, *told = self._answer(channel, time.monotonic() + (timeout or float("inf")), progress, wanted)
-        except TimeoutError:
+            kind, *told = self._answer(channel, timeout, progress, wanted)
+        except TimeoutError as error:
             self._end()
-            raise CellTimeoutError(f"It was stopped after {timeout:g} seconds (--timeout).", self._printed()) from None
+            raise CellTimeoutError(f"{error} (--timeout).", self._printed()) from None
         except (EOFError, OSError):
             raise self._loss(_how_it_died(self._end())) from None
         except BaseException:
@@ -122,17 +124,26 @@ class Slot:
         return here
 
     def _answer(
-        self, channel: "Connection[bytes, bytes]", deadline: float, progress: Progress, wanted: Callable[[], bool]
+        self,
+        channel: "Connection[bytes, bytes]",
+        timeout: float | None,
+        progress: Progress,
+        wanted: Callable[[], bool],
     ) -> Any:
-        """The worker's last word on the call. Raises EOFError where it is gone, TimeoutError after the deadline."""
+        """The worker's last word on the call. Raises EOFError where it is gone, TimeoutError after too long."""
+        most = timeout or float("inf")
+        deadline, late = time.monotonic() + LOAD + most, f"It had not begun after {LOAD + most:g} seconds"
         while True:
             if channel.poll(max(0.0, min(LOOK_AGAIN, deadline - time.monotonic()))):
-                message = pickle.loads(channel.recv_bytes())
-                if message[0] != "progress":
+                kind, *told = message = pickle.loads(channel.recv_bytes())
+                if kind == "begun":
+                    deadline, late = time.monotonic() + most, f"It was stopped after {most:g} seconds"
+                elif kind == "progress":
+                    progress(*told)
+                else:
                     return message
-                progress(*message[1:])
             if time.monotonic() >= deadline:
-                raise TimeoutError
+                raise TimeoutError(late)
             if self._process is None or (self._process.poll() is not None and not channel.poll()):
                 raise EOFError  # gone, though a process it left behind holds its end of the channel
             if not wanted():
