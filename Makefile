@@ -62,6 +62,8 @@ bench: $(VENV)/.installed ## speed against two plainly written baselines and the
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/probe.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/landscape.py
 
 torture: $(VENV)/.installed-dev ## kill batches at random moments, and see that nothing is lost
 	$(BIN)/python benchmarks/torture.py

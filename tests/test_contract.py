@@ -1,7 +1,9 @@
 """What every registered experiment keeps, run at its quick setting. A new experiment is tested here by being there."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from resexp.core.assessment import assess
 from resexp.core.ensemble import Ensemble
 from resexp.core.experiment import Experiment
 from resexp.core.lab import Lab
-from resexp.core.result import STATISTICS_COLUMNS, Prediction, Result, Row, Verdict
+from resexp.core.result import STATISTICS_COLUMNS, Prediction, Row, Verdict
 from resexp.core.table import Table
 from resexp.core.tabular import to_csv
 from resexp.runs.registry import experiments
@@ -17,32 +19,37 @@ from resexp.runs.settings import Settings
 from resexp_cli.main import main
 
 EXPERIMENTS = list(experiments().values())
+
+
 ENSEMBLES = [e for e in EXPERIMENTS if issubclass(e, Ensemble)]
 named = {"ids": lambda e: e.name()}
 
-_results: dict[str, Result] = {}
+
+def small(experiment: type[Experiment]) -> Mapping[str, Any]:
+    """The setting for tests of form."""
+    return experiment.smallest or experiment.quick
 
 
-def quick(experiment: type[Experiment], seed: int = 1) -> Result:
-    """Result at the quick setting, computed once."""
-    key = f"{experiment.name()}/{seed}"
-    if key not in _results:
-        _results[key] = experiment.parse(experiment.quick).compute(Lab(experiment.name(), seed=seed))
-    return _results[key]
+def options(setting: Mapping[str, Any]) -> list[str]:
+    """A setting as it is written on a command line."""
+    words = []
+    for name, value in setting.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)]
+    return words
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
-def test_meets_its_theory(experiment: type[Experiment]) -> None:
-    result = quick(experiment)
+def test_meets_its_theory_in_the_declared_columns_and_finite_numbers(experiment: type[Experiment]) -> None:
+    result = experiment.parse(experiment.quick).compute(Lab(experiment.name(), seed=1))
     assert result.families, "nothing is held against a theory"
     wrong = [f for f in result.families if f.verdict == Verdict.DISAGREE]
     assert not wrong
     assert any(f.verdict == Verdict.AGREE for f in result.families)
 
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
-def test_rows_have_the_declared_columns_and_finite_numbers(experiment: type[Experiment]) -> None:
-    result = quick(experiment)
     assert result.rows
     for row in result.rows:
         assert set(row) <= set(result.columns)
@@ -55,11 +62,13 @@ def test_rows_have_the_declared_columns_and_finite_numbers(experiment: type[Expe
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(experiment: type[Experiment]) -> None:
-    first = to_csv(quick(experiment).columns, quick(experiment).rows)
-    again = experiment.parse(experiment.quick).compute(Lab(experiment.name(), seed=1, threads=2))
-    assert to_csv(again.columns, again.rows) == first
-    other = quick(experiment, seed=2)
-    assert (to_csv(other.columns, other.rows) != first) == experiment.random
+    def computed(seed: int, threads: int) -> str:
+        result = experiment.parse(small(experiment)).compute(Lab(experiment.name(), seed=seed, threads=threads))
+        return to_csv(result.columns, result.rows)
+
+    first = computed(1, 1)
+    assert computed(1, 2) == first
+    assert (computed(2, 1) != first) == experiment.random
 
 
 @pytest.mark.parametrize("experiment", ENSEMBLES, **named)
@@ -96,17 +105,19 @@ def _worsened(right: Prediction, place: int) -> Prediction:
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, **named)
-@pytest.mark.parametrize("form", ["table", "csv", "json", "markdown"])
 def test_is_shown_in_every_form(
-    experiment: type[Experiment], form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    experiment: type[Experiment], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = tmp_path / "figure.svg"
-    plot = ["--plot", str(picture)] if experiment.plot is not None or experiment.sketched else []
-    with pytest.raises(SystemExit) as ended:
-        main([experiment.name(), "--quick", "--seed", "1", "--format", form, "--out", str(tmp_path), "-q", *plot])
-    assert ended.value.code == 0
-    assert len(capsys.readouterr().out.splitlines()) > 3
-    assert picture.exists() == bool(plot)
+    """The first form computes, the others read back what it stored."""
+    setting = ["--quick"] if not experiment.smallest else options(experiment.smallest)
+    for form in ("table", "csv", "json", "markdown"):
+        picture = tmp_path / f"{form}.svg"
+        plot = ["--plot", str(picture)] if experiment.plot is not None or experiment.sketched else []
+        with pytest.raises(SystemExit) as ended:
+            main([experiment.name(), *setting, "--seed", "1", "--format", form, "--out", str(tmp_path), "-q", *plot])
+        assert ended.value.code == 0
+        assert len(capsys.readouterr().out.splitlines()) > 3, form
+        assert picture.exists() == bool(plot)
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,14 @@ def param(default: Any, meaning: str, *, positional: bool = False, **constraints
 class Plot:
     """How the rows of an experiment are drawn: x against y, one panel for each quantity where rows have one.
 
-    x, y: columns; theory is drawn as a line and the interval as a band where the rows have them.
+    x, y: columns; theory is drawn as a line and the interval as a band where the rows have them;
+    series: column whose values are curves of their own, if there is one.
     """
 
     x: str
     y: str = "mean"
     log_y: bool = False
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ class Experiment(BaseModel, ABC):
     """Whether rows have a column `written`, which --format text prints alone."""
     quick: ClassVar[Mapping[str, Any]] = {}
     """Parameters of the small setting that the contract tests and --quick run."""
+
+    smallest: ClassVar[Mapping[str, Any]] = {}
+    """Parameters of a setting that takes a second, for tests of form, where the quick one takes many."""
     examples: ClassVar[tuple[str, ...]] = ()
     """Command lines, without `resexp`, shown in the help; each is run by the tests at its quick setting."""
     random: ClassVar[bool] = True

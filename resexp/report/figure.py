@@ -144,8 +144,10 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
     measured = plot.y.replace("_", " ") if quantity is None else "measured"
     first: Mapping[str, Value] = next(iter(_rows_of(outcomes)), {})
     weights = [name for name in first if name.startswith("weight_")] if quantity is None else []
-    for index, outcome in enumerate(outcomes):
+    curves = _curves(outcomes, plot.series)
+    for index, (outcome, value) in enumerate(curves):
         rows = [row for row in outcome.result.rows if quantity is None or row["quantity"] == quantity]
+        rows = [row for row in rows if not plot.series or row[plot.series] == value]
         rows = [row for row in rows if _number(row, plot.x) is not None and _number(row, plot.y) is not None]
         if not rows:
             continue
@@ -153,7 +155,7 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
         positive = positive and min(y) > 0
         number = index * (1 + len(weights))
         colour, marker = _look(number)
-        said = said_of([outcome.cell], cells)
+        said = ", ".join(part for part in (said_of([outcome.cell], cells), str(value or "")) if part)
         label = said or measured
         axis.plot(x, y, color=colour, marker=marker, markersize=MARKER_SIZE, lw=0.6, label=label)
         if quantity is not None:
@@ -167,6 +169,13 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel((quantity or plot.y).replace("_", " "))
     axis.grid(alpha=0.25, linewidth=0.5)
+
+
+def _curves(outcomes: Sequence[Outcome], series: str) -> list[tuple[Outcome, Value]]:
+    """Each curve of a panel: an outcome, or one value of its column `series`; in every panel in the same order."""
+    if not series:
+        return [(outcome, None) for outcome in outcomes]
+    return [(o, value) for o in outcomes for value in dict.fromkeys(row.get(series) for row in o.result.rows)]
 
 
 def _draw_legends(figure: "Figure", axes: Iterable["Axes"]) -> float:

@@ -65,8 +65,8 @@ def execute(
 def started_again(cell: Cell, lock: Lock) -> str:
     """What to say of a run that ended without a result."""
     return (
-        f"An earlier run of {cell.name} {cell.id} ({lock.left_by}) ended before it was finished. Nothing of it was "
-        "kept: it is computed again from the start."
+        f"An earlier run of {cell.name} {cell.id} ({lock.left_by}) ended before it was finished. It left no result: "
+        "it is computed again, trained nets from their last checkpoint."
     )
 
 

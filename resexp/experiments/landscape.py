@@ -1,0 +1,386 @@
+"""Loss on planes through the weights of trained nets, with skips and without (figure 11.13).
+
+    f(x, y) = loss(theta + x d1 + y d2),    x and y from -span to span
+
+d1 and d2 are random directions, normalised filter by filter: each filter has the norm of the net's own, and what has
+one dimension (biases, gamma, beta) does not move. Without that, nets whose weights are larger look flatter, whatever
+they are. Loss is the mean cross-entropy of --sample of the training examples.
+
+share_not_convex is the share of the inner grid points whose 2 x 2 Hessian, by central differences, has a negative
+eigenvalue that exceeds a tenth of the largest in size; a seed's is the median over --pairs of directions. Li et al.
+looked at the eigenvalues of the whole Hessian in the same way; theirs would be exact, the plane's only bounds them: a
+point that is not convex in a plane is not convex. It depends on the step of the grid, so compare equal --points.
+
+    trajectory_explained_1, _2   shares of the squared distances of the weights after each epoch from the last ones that
+                                 lie along their first two principal components (Li et al., section 7)
+    plane `trajectory`           loss on the plane of those components, through the last weights, of the first seed;
+                                 x and y are distances there, and train_loss stands at each epoch's place
+
+--mode eval takes the running statistics of batch normalisation, those at the centre; --mode train the statistics of the
+examples themselves, which take the size of weights out again.
+
+Theory is a reference, an ordering over seeds: in each, the residual net has the smaller share of points that are not
+convex, and (from 21 points each way on) its share is at most 0.2. What is judged is the share of seeds in which that is
+so, against 1; eight are the fewest that can rule out chance. It holds on the embedded digits in evaluation mode. In
+training mode it does not show here, and is not judged: both shares are near 0.6.
+
+By default nets have 32 layers, since a plain net of 56 does not train at all here (resexp degradation), and a net that
+failed to train would be no comparison; this plain net ends under 1 % training error. `--depth 56` is the figure of the
+paper. At --quick the plain net is hardly trained: that shows that the program works, and compares nothing.
+
+--band 2/4 computes the second quarter of the grid's rows: `--band 1/4,2/4,3/4,4/4` are four cells that may run at the
+same time and share their trained nets. The numbers of a point are the same, bit for bit; shares are those of the band
+and are not judged. --plot draws all bands of a sweep as one surface.
+
+Source: Li et al. 2018; Prince 2023, figure 11.13.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from resexp.core.experiment import Surface, param
+from resexp.core.lab import Lab
+from resexp.core.result import Prediction, Quantity, Result, Row
+from resexp.training.declared import TrainingExperiment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from resexp.training.data.dataset import Data
+    from resexp.training.fit import Moment
+    from resexp.training.landscape import Plane, Surfaces
+    from resexp.training.shared import Shared
+    from resexp.training.surface_rows import NetFound, PlaneFound, SurfacesFound
+
+KINDS = {"plain": "plain", "residual": "cifar-resnet"}
+"""Families of the zoo."""
+NEARLY_CONVEX = 0.2
+"""Largest share of points that are not convex, of the residual net."""
+FINE = 21
+"""Points each way from which on a share is held against that: second differences are too rough on a coarser grid."""
+TRAINED, FORWARD = 6e9, 2.5e10
+"""Multiply-adds a second of one core, of a training's forward passes (all else included) and of forward passes."""
+EXAMPLES, PIXELS = 1437, 64
+"""Of the embedded digits."""
+
+
+def _shown(name: str, meaning: str) -> Quantity:
+    return Quantity(name, meaning, positive=False, judged="nothing")
+
+
+def _claim(name: str, meaning: str) -> Quantity:
+    """A quantity that is 1 in a seed where the claim holds, else 0."""
+    return Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
+
+
+class Landscape(TrainingExperiment):
+    """Loss surfaces of plain and residual nets around the weights that training found (figure 11.13)."""
+
+    depth: int = param(32, "layers of both nets, 6 n + 2", ge=8, le=10_000)
+    width: int = param(8, "channels of the first stage; the second and third have 2 and 4 times as many", ge=1, le=1024)
+    epochs: int = param(40, "passes over the training examples", ge=2, le=100_000)
+    rate: float = param(0.05, "highest learning rate", gt=0)
+    weight_decay: float = param(1e-4, "factor of the weights in their L2 decay", ge=0)
+    points: int = param(51, "points of the grid each way, an odd number", ge=5, le=2001)
+    span: float = param(1.0, "how far the grid goes each way, in norms of the filters", gt=0, allow_inf_nan=False)
+    pairs: int = param(1, "pairs of random directions of each net", ge=1, le=1000)
+    sample: int = param(128, "training examples whose loss is taken", ge=2)
+    mode: Literal["eval", "train"] = param("eval", "statistics of batch normalisation: running ones, or the examples'")
+    band: str = param("1/1", "rows of the grid to compute: 2/4 is the second quarter")
+
+    axes = ("net", "plane", "seed", "pair", "epoch", "y", "x")
+    quantities = (
+        _shown("share_not_convex", "share of inner grid points where the loss is not convex in the plane"),
+        _shown("centre_loss", "loss at the weights found, nats"),
+        Quantity("largest_loss", "largest loss on the grid, nats", judged="nothing"),
+        _shown("trajectory_explained_1", "share of the distances from the last weights along the first component"),
+        _shown("trajectory_explained_2", "the same along the second component"),
+        _shown("train_error", "share of wrong training examples in the last epoch"),
+        _shown("test_error", "share of wrong test examples at the end"),
+        _claim("residual_is_more_convex", "residual net has the smaller share of points that are not convex"),
+        _claim("residual_is_nearly_convex", f"at most {NEARLY_CONVEX} of the residual net's points are not convex"),
+    )
+    plot = Surface(x="x", y="y", quantity="loss", path="train_loss", part="band")
+    quick: ClassVar = {"width": 4, "limit": 256, "batch": 32, "epochs": 6, "seeds": 8, "points": 11, "sample": 32}
+    smallest: ClassVar = {"depth": 8, "width": 2, "seeds": 2, "limit": 64, "epochs": 2, "points": 5, "sample": 16}
+    examples = (
+        "landscape --plot results/landscape.png",
+        "landscape --quick --format table",
+        "landscape --mode eval,train --points 21",
+        "landscape --band 1/4,2/4,3/4,4/4",
+    )
+
+    @model_validator(mode="after")
+    def _is_a_grid_of_such_nets(self) -> Self:
+        if (self.depth - 2) % 6:
+            raise ValueError(f"--depth {self.depth}: depths of these nets are 6 n + 2, such as 20, 32 or 56.")
+        if self.points % 2 == 0:
+            raise ValueError(f"--points {self.points}: must be odd, so that the weights found are a point of the grid.")
+        found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", self.band)
+        if not found or int(found[1]) > int(found[2]) or int(found[2]) > self.points // 3:
+            raise ValueError(
+                f"--band {self.band}: must be such as 2/4, the second of four bands, of three rows of the grid or more."
+            )
+        return self
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which band, from 1 on, and of how many."""
+        number, _, of = self.band.partition("/")
+        return int(number), int(of)
+
+    @property
+    def rows_here(self) -> range:
+        """Rows of the grid in the band."""
+        number, of = self.part
+        return range(self.points * (number - 1) // of, self.points * number // of)
+
+    def along(self, low: float, high: float) -> list[float]:
+        """Places of the grid's points from low to high."""
+        return [low + (high - low) * k / (self.points - 1) for k in range(self.points)]
+
+    def measure(self, lab: Lab) -> Iterator[Row]:
+        """Train both nets and lay the planes; statistics over seeds alone."""
+        yield from self._found(lab).rows()
+
+    def compute(self, lab: Lab) -> Result:
+        """Train, evaluate, judge; rows of all points follow those over seeds."""
+        from resexp.core.assessment import assess
+
+        found = self._found(lab)
+        result = assess(self, found.rows())
+        result.rows.extend(found.lines())
+        result.notes.extend(found.notes())
+        self._shared(lab).finished(self.part[0])
+        self.checkpoint(lab).discard()
+        return result
+
+    def theory(self, quantity: str, **_: object) -> Prediction | None:
+        """That the ordering holds in every seed, as others saw, where the whole grid is at hand."""
+        judged = {q.name for q in self.quantities if q.judged != "nothing"}
+        if quantity not in judged or self.mode == "train" or self.part[1] > 1:
+            return None
+        if quantity == "residual_is_nearly_convex" and self.points < FINE:
+            return None
+        return Prediction("reference", value=1.0)
+
+    def notes(self) -> Iterator[str]:
+        """In which mode, and what is not judged."""
+        which = "running statistics" if self.mode == "eval" else "the statistics of the examples themselves"
+        yield f"Batch normalisation by {which} (--mode {self.mode})."
+        if self.mode == "train":
+            yield "In training mode the difference between the nets does not show here; nothing is judged."
+        if self.part[1] > 1:
+            yield f"Rows {self.rows_here.start} to {self.rows_here.stop - 1} of the grid: shares are theirs alone."
+
+    def estimate_memory(self, lab: Lab) -> int:
+        """Bytes: the weights after each epoch, those of the points at hand, and the directions."""
+        from resexp.nets.zoo import parameters
+
+        weights = parameters(f"{KINDS['residual']}:{self.depth},width={self.width}")
+        return (8 if lab.dtype == "float64" else 4) * weights * (self.seeds * (2 * self.epochs + 8) + 64)
+
+    def estimate_seconds(self, lab: Lab) -> float | None:
+        """From the multiply-adds of both nets on the embedded digits, at the speed of one core."""
+        if self.data != "digits" or lab.device != "cpu":
+            return None
+        examples = min(EXAMPLES, self.limit or EXAMPLES)
+        one = 2 * self.depth * 9 * self.width**2 * PIXELS
+        points = self.points * len(self.rows_here) * (self.seeds * self.pairs + 1)
+        return one * (self.seeds * self.epochs * examples / TRAINED + points * min(self.sample, examples) / FORWARD)
+
+    def _shared(self, lab: Lab) -> "Shared":
+        """The trained nets, which bands share."""
+        from resexp.training.checkpoint import checkpoint_of
+        from resexp.training.shared import Shared
+
+        whole = self.model_copy(update={"band": "1/1"})
+        of = self.part[1]
+        return Shared(checkpoint_of(whole, lab).part("trained") if of > 1 else None, of)
+
+    def _found(self, lab: Lab) -> "SurfacesFound":
+        """Train, or find what another band trained, and evaluate the planes."""
+        from resexp.training.landscape import Surfaces, one_thread
+        from resexp.training.objective import classification
+        from resexp.training.surface_rows import SurfacesFound, claim
+
+        data = self.load_data(lab).as_images()
+        names = {kind: f"{KINDS[kind]}:{self.depth},width={self.width}" for kind in KINDS}
+        nets = {kind: self.make_nets(lab, name, data) for kind, name in names.items()}
+        progress = _Progress(self, lab, data)
+        trained = self._shared(lab).get(lambda: self._trained(lab, nets, data, progress))
+        progress.trained()
+        surfaces = Surfaces(self.checkpoint(lab).part("surfaces"), classification(), self.mode == "train", progress.row)
+        with one_thread():
+            found = {
+                f"{kind}:{self.depth}": self._of_kind(lab, kind, nets[kind], trained, data, surfaces) for kind in KINDS
+            }
+        plain, residual = (net.over_seeds["share_not_convex"] for net in found.values())
+        claims = {
+            "residual_is_more_convex": claim(residual < plain, residual, plain),
+            "residual_is_nearly_convex": claim(residual <= NEARLY_CONVEX, residual),
+        }
+        return SurfacesFound(found, claims)
+
+    def _trained(
+        self, lab: Lab, nets: "Mapping[str, list[nn.Module]]", data: "Data", progress: "_Progress"
+    ) -> "dict[str, Tensor]":
+        """Train the nets; what is needed of them, as tensors by kind/name, for a checkpoint to keep."""
+        from dataclasses import replace
+
+        import torch
+
+        from resexp.training.fit import fit
+        from resexp.training.landscape import Trajectory
+
+        plan = self.plan(rate=self.rate, weight_decay=self.weight_decay)
+        found = {}
+        for number, (kind, some) in enumerate(nets.items()):
+            here = replace(lab, progress=progress.training(number))
+            history = fit(some, data, plan, here, watch=weights, checkpoint=self.checkpoint(lab).part(kind))
+            found[f"{kind}/diverged"] = torch.tensor([-1 if s is None else s for s in history.diverged])
+            found[f"{kind}/train_error"] = history.train_error[-1]
+            found[f"{kind}/test_error"] = history.test_error[-1]
+            found[f"{kind}/loss"] = torch.cat([history.step_loss[:1], history.train_loss])  # (epochs + 1, seeds)
+            for seed, net in enumerate(some):
+                trajectory = Trajectory.of(history.watched["weights"][:, seed].nan_to_num())
+                found[f"{kind}/{seed}/directions"] = trajectory.directions
+                found[f"{kind}/{seed}/places"] = trajectory.places
+                found[f"{kind}/{seed}/explained"] = trajectory.explained
+                found |= {f"{kind}/{seed}/net/{name}": t.clone() for name, t in net.state_dict().items()}
+        return found
+
+    def _of_kind(
+        self,
+        lab: Lab,
+        kind: str,
+        nets: "list[nn.Module]",
+        trained: "Mapping[str, Tensor]",
+        data: "Data",
+        surfaces: "Surfaces",
+    ) -> "NetFound":
+        """Planes of the nets of one kind."""
+        import numpy as np
+
+        from resexp.training.surface_rows import NetFound, PathFound
+
+        planes: list[PlaneFound] = []
+        shares, centres, largest = [], [], []
+        for seed, net in enumerate(nets):
+            start = f"{kind}/{seed}/net/"
+            net.load_state_dict({name.removeprefix(start): t for name, t in trained.items() if name.startswith(start)})
+            of_pairs = [self._random(lab, kind, seed, pair, net, data, surfaces) for pair in range(self.pairs)]
+            shares.append(float(np.median([share for _, share in of_pairs])))
+            losses = np.stack([plane.loss.numpy() for plane, _ in of_pairs])
+            centres.append(self._centre(net, data))
+            largest.append(float(losses.max()))
+            planes.extend(plane for plane, _ in of_pairs)
+        planes.append(self._along_trajectory(kind, nets[0], trained, data, surfaces))
+        explained = np.stack([trained[f"{kind}/{seed}/explained"].numpy() for seed in range(self.seeds)])
+        over_seeds = {
+            "share_not_convex": np.array(shares),
+            "centre_loss": np.array(centres),
+            "largest_loss": np.array(largest),
+            "trajectory_explained_1": explained[:, 0],
+            "trajectory_explained_2": explained[:, 1],
+            "train_error": trained[f"{kind}/train_error"].numpy(),
+            "test_error": trained[f"{kind}/test_error"].numpy(),
+        }
+        path = PathFound(0, trained[f"{kind}/0/places"], trained[f"{kind}/loss"][:, 0])
+        diverged = [None if step < 0 else int(step) for step in trained[f"{kind}/diverged"]]
+        return NetFound(over_seeds, planes, path, diverged)
+
+    def _random(
+        self, lab: Lab, kind: str, seed: int, pair: int, net: "nn.Module", data: "Data", surfaces: "Surfaces"
+    ) -> "tuple[PlaneFound, float]":
+        """One plane of random directions, and the share of its points that are not convex."""
+        import torch
+
+        from resexp.training.landscape import Plane, filter_normalised, share_not_convex
+        from resexp.training.surface_rows import PlaneFound
+
+        def plane() -> "Plane":
+            generator = torch.Generator().manual_seed(lab.key("directions", seed, pair) % 2**63)
+            drawn = filter_normalised(net, generator), filter_normalised(net, generator)
+            return Plane(net, drawn, data.limited(self.sample).train)
+
+        here, x = self.rows_here, self.along(-self.span, self.span)
+        around = range(max(0, here.start - 1), min(self.points, here.stop + 1))  # second differences need neighbours
+        loss = surfaces.of(f"{kind}/{seed}/{pair}", plane, x, [x[row] for row in around])
+        share = share_not_convex(loss, x[1] - x[0])
+        first = here.start - around.start
+        return PlaneFound("random", seed, pair, x, [x[r] for r in here], loss[first : first + len(here)]), share
+
+    def _along_trajectory(
+        self, kind: str, net: "nn.Module", trained: "Mapping[str, Tensor]", data: "Data", surfaces: "Surfaces"
+    ) -> "PlaneFound":
+        """The plane in which the first net's training moved most."""
+        from resexp.training.landscape import Plane, shaped
+        from resexp.training.surface_rows import PlaneFound
+
+        def plane() -> "Plane":
+            one, other = (shaped(net, direction) for direction in trained[f"{kind}/0/directions"])
+            return Plane(net, (one, other), data.limited(self.sample).train)
+
+        places = trained[f"{kind}/0/places"]
+        margin = MARGIN * (places.amax(0) - places.amin(0))
+        (left, bottom), (right, top) = (places.amin(0) - margin).tolist(), (places.amax(0) + margin).tolist()
+        x, y = self.along(left, right), self.along(bottom, top)
+        y = [y[row] for row in self.rows_here]
+        return PlaneFound("trajectory", 0, None, x, y, surfaces.of(f"{kind}/trajectory", plane, x, y))
+
+    def _centre(self, net: "nn.Module", data: "Data") -> float:
+        """Loss at the weights found."""
+        import copy
+
+        from resexp.training.objective import classification, evaluate
+        from resexp.training.side_by_side import SideBySide
+
+        one, some = SideBySide([copy.deepcopy(net)]), data.limited(self.sample).train
+        return float(evaluate(one, some, classification(), batch_statistics=self.mode == "train")[0])
+
+
+MARGIN = 0.15
+"""What the plane of a trajectory shows beyond its places, over their extent."""
+
+
+class _Progress:
+    """Of training and of the rows of grids, in forward passes of the sample."""
+
+    def __init__(self, experiment: Landscape, lab: Lab, data: "Data") -> None:
+        self._tell, self._row, self._rows = lab.progress, experiment.points, 0
+        planes = experiment.seeds * experiment.pairs + 1
+        passes = experiment.seeds * experiment.epochs * len(data.train) / min(experiment.sample, len(data.train))
+        self._training = round(passes * FORWARD / TRAINED)
+        self._total = len(KINDS) * (self._training + planes * len(experiment.rows_here) * self._row)
+
+    def training(self, number: int) -> "Callable[[int, int], None]":
+        """Progress of the training of the nets of that kind."""
+
+        def tell(done: int, total: int) -> None:
+            self._tell(round((number + done / total) * self._training), self._total)
+
+        return tell
+
+    def trained(self) -> None:
+        """Both are trained."""
+        self._tell(len(KINDS) * self._training, self._total)
+
+    def row(self, done: int) -> None:
+        """More rows of a grid."""
+        self._rows += done
+        self._tell(min(self._total, len(KINDS) * self._training + self._rows * self._row), self._total)
+
+
+def weights(moment: "Moment") -> "Mapping[str, Tensor]":
+    """All parameters of each net, (nets, parameters)."""
+    import torch
+
+    links = [link for link in moment.net.links if isinstance(link.joined, torch.nn.Parameter)]
+    nets = range(moment.net.count)
+    return {"weights": torch.stack([torch.cat([link.of(n).flatten() for link in links]) for n in nets])}
