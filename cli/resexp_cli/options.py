@@ -13,6 +13,7 @@ from resexp.runs.settings import Settings
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+WIDEST_METAVAR = 66
 NAMES_OF_TYPES = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
@@ -88,14 +89,18 @@ def output_options(prefix: str) -> list[click.Parameter]:
 
 
 def _option(name: str, field: FieldInfo) -> click.Parameter:
-    help_text = f"{(field.description or '').strip()}{_default(field)}"
+    values, told = _values(field), ""
+    if values.choices and not _fits(values.choices):
+        told = f": {', '.join(values.choices)}"
+    default = "" if told and field.default == values.choices else _default(field)
+    help_text = f"{(field.description or '').strip()}{told}{default or (' [default: all]' if told else '')}"
     if is_positional(field):
         several = get_origin(field.annotation) is tuple
-        return click.Argument([name], required=False, nargs=-1 if several else 1, type=_values(field), help=help_text)
+        return click.Argument([name], required=False, nargs=-1 if several else 1, type=values, help=help_text)
     option = name.replace("_", "-")
     if field.annotation is bool:
         return click.Option([f"--{option}/--no-{option}", name], default=None, help=help_text)
-    return click.Option([f"--{option}", name], default=None, type=_values(field), help=help_text)
+    return click.Option([f"--{option}", name], default=None, type=values, help=help_text)
 
 
 def _fixed_option(prefix: str, *names: str, **attributes: Any) -> click.Option:
@@ -103,6 +108,11 @@ def _fixed_option(prefix: str, *names: str, **attributes: Any) -> click.Option:
     longest = next(name for name in names if name.startswith("--"))
     variable = f"{prefix}_{longest.removeprefix('--').replace('-', '_').upper()}"
     return click.Option(list(names), envvar=variable, **attributes)
+
+
+def _fits(choices: tuple[str, ...]) -> bool:
+    """Whether choices can stand in the place of a value; else they are told beside it."""
+    return len("|".join(choices)) <= WIDEST_METAVAR
 
 
 def _default(field: FieldInfo) -> str:
@@ -121,5 +131,6 @@ def _values(field: FieldInfo) -> Values:
     if get_origin(annotation) not in {Literal, None}:  # `X | None`: the option is given or it is not
         annotation = next(a for a in get_args(annotation) if a is not type(None))
     if get_origin(annotation) is Literal:
-        return Values("|".join(get_args(annotation)), get_args(annotation))
+        choices = get_args(annotation)
+        return Values("|".join(choices) if _fits(choices) else "NAME", choices)
     return Values(NAMES_OF_TYPES.get(annotation, "TEXT"), ())

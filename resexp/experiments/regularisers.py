@@ -124,7 +124,7 @@ class Regularisers(TrainingExperiment):
     }
     examples = (
         "regularisers",
-        "regularisers --regulariser none,stochastic-depth --depth 56 --drop-rate 0.5",
+        "regularisers --regulariser none,stochastic-depth --depth 56",
         "regularisers --regulariser two-branches,shake-shake --seeds 3",
     )
 

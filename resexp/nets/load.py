@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -220,7 +221,9 @@ def load_state(net: "nn.Module", path: Path) -> None:
     """Read a net's weights from a .pt, .pth or .safetensors file, as plain tensors: no code in it is run."""
     state = _state(path)
     try:
-        missing, unexpected = net.load_state_dict(state, strict=False)
+        with warnings.catch_warnings():  # on the meta device, where memory is estimated, names and shapes are compared
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+            missing, unexpected = net.load_state_dict(state, strict=False)
     except RuntimeError as error:
         told = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
         raise UsageError(f"{path} does not fit the net: {told}") from None

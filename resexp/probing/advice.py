@@ -35,7 +35,7 @@ def sentences(survey: Survey, found: Sequence[Finding]) -> Iterator[str]:
     yield from advice
     if survey.additions and not any(f.known and f.forward and f.stage.blocks >= FEWEST_BLOCKS for f in found):
         yield f"No stage of the net's own stream has {FEWEST_BLOCKS} blocks or more: its growth is shown, not judged."
-    elif survey.additions and not advice:
+    elif survey.additions and not advice and survey.equal_layers is None:
         yield (
             "Nothing here asks for a change: no growth by a factor that adds up to much, no dead units"
             f"{', no shattered gradients' if len(survey.line) else ''}."
@@ -49,7 +49,8 @@ def _advice(survey: Survey, found: Sequence[Finding]) -> Iterator[str]:
     copies = survey.equal_layers is not None
     for finding in found:
         where = f"Stage {finding.stage.number}, {_span(survey, finding.stage)}: " if len(found) > 1 else ""
-        yield from (f"{where}{sentence}" for sentence in _of_stage(finding, copies))
+        for sentence in _of_stage(finding, copies):
+            yield f"{where}{sentence}" if where else sentence.replace("the ", "The ", 1)
     if not any(finding.known and finding.known.law == "exponential" for finding in found):
         yield from _whole_gradient(survey, found)
     yield from _signals(survey)

@@ -15,18 +15,23 @@ from resexp_cli.console.styles import VERDICTS
 EXPENDABLE = (("theory_kind",), ("stderr",), ("median",), ("ci_low", "ci_high"))
 """Columns that a narrow terminal leaves out, the first ones first."""
 
+NARROWEST = {"quantity": 16, "question": 16, "setting": 16, "verdicts": 18}
+"""Columns whose lines may be broken, and how narrow they may become before others are cut."""
+
 
 def table(columns: Sequence[str], rows: Collection[Mapping[str, Value]]) -> Table:
     """A table of these columns; numbers stand right and are never broken, words stand left."""
     built = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
     for column in columns:
         words = any(isinstance(row.get(column), str) for row in rows)
-        breaks = column in {"quantity", "question", "setting", "verdicts"}
+        breaks = column in NARROWEST
         built.add_column(
             Text(column.replace("_", " ")),
             justify="left" if words else "right",
             overflow="fold" if breaks else "ellipsis",
             no_wrap=not breaks,
+            min_width=min(NARROWEST.get(column, 0), max((len(str(row.get(column))) for row in rows), default=0))
+            or None,
         )
     for row in rows:
         built.add_row(*(_cell(column, row.get(column)) for column in columns))
