@@ -87,10 +87,10 @@ class Moments:
     @classmethod
     def of(cls, family: Family) -> "Moments":
         """Moments of a family of one run."""
-        statistic = np.column_stack([family.over_rows(family.statistic), family.statistic])  # (draws, 1 + rows)
-        unusable = np.count_nonzero(~np.isfinite(statistic), axis=0)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"):  # networks without a number, which are counted
+            statistic = np.column_stack([family.over_rows(family.statistic), family.statistic])  # (draws, 1 + rows)
             mean, deviation = statistic.mean(axis=0), statistic.std(axis=0, ddof=1)
+        unusable = np.count_nonzero(~np.isfinite(statistic), axis=0)
         theory, bias = (np.concatenate([[family.over_rows(x)], x]) for x in (family.theory, family.bias))
         return cls(
             len(statistic),

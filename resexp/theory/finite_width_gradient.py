@@ -12,9 +12,14 @@ r = (1 - lambda)^(m/2), m blocks apart, the three shifts give
     E[sgn z sgn z'] + E[z |z| delta'(z')] + 4 r E[|z| delta(z')]
         = (2/pi) (arcsin r - r sqrt(1 - r^2) + 2 r sqrt(1 - r^2)) = B(r),
 
-the very B of the forward pass (finite_width.py): in a block that t meets after n others the mean grows by
-g (1 + (lambda^2 / D) sum_m B(r_m)), m = 1 .. n. The fluctuation of log |g|^2 is smaller than that of log q, because t
-knows nothing of the sign of h:
+the very B of the forward pass (finite_width.py). The second, from the variance of h alone, says that a unit with
+positive h, which shakes itself more, changes its sign more often: fewer than half of the units are on. It sums over all
+blocks that h has come through, the other two over those that t has: in a block that t meets after n others and h after
+p the mean grows by
+
+    g (1 + (lambda^2 / D) (sum_{m=1}^n (B(r_m) - S(r_m)) + sum_{m=1}^p S(r_m))),    S(r) = -(2/pi) r sqrt(1 - r^2)
+
+The fluctuation of log |g|^2 is smaller than that of log q, because t knows nothing of the sign of h:
 
     D Var = 4 lambda (1 - lambda) + 2 lambda^2 + lambda^2 sum_m C(r_|m|) a block, |m| <= n,
     C(r) = E[sgn(z) t^2 sgn(z') t'^2] = (2/pi) (1 + 2 r^2) arcsin r
@@ -56,15 +61,18 @@ class GradientCorrection:
     error: float
 
 
-def correction(*, width: int, branch_share: float, below: ArrayLike) -> GradientCorrection:
+def correction(*, width: int, branch_share: float, below: ArrayLike, depth: int | None = None) -> GradientCorrection:
     """Corrections so many blocks `below` the last one, (rows,). branch_share: lambda, in (0, 1].
 
+    depth: blocks of the net, if the first of them are among the rows; else they count as far away.
     The sums have about 32 / lambda terms, or as many as there are blocks.
     """
     rows = np.asarray(below, dtype=np.int64)
-    lags = _lags(branch_share, int(rows.max(initial=0)))
+    lags = _lags(branch_share, int(rows.max(initial=0)) if depth is None else depth)
     r = (1.0 - branch_share) ** (0.5 * np.arange(1, lags + 1))
-    drift = np.log1p(branch_share**2 / width * _summed(sign_power(r)))  # in the block met after 0, 1 .. lags others
+    flips = -2.0 / math.pi * r * np.sqrt(1.0 - r * r)
+    drift = np.log1p(branch_share**2 / width * _summed(sign_power(r) - flips))  # in the block met after 0, 1 .. others
+    often = branch_share**2 / width * _summed(flips)  # in the block that h comes to after 0, 1 .. lags others
     single = 4.0 * branch_share * (1.0 - branch_share) + 5.0 * branch_share**2
     of_tangent = (single + 2.0 * branch_share**2 * _summed(_sign_product(r))) / width
     of_signal = (single + 2.0 * branch_share**2 * _summed(power_product(r))) / width
@@ -75,6 +83,7 @@ def correction(*, width: int, branch_share: float, below: ArrayLike) -> Gradient
 
     inside, more = np.minimum(rows, lags + 1), np.maximum(rows - lags - 1, 0)
     mean = _summed(drift)[inside] + more * drift[-1]
+    mean = mean + (rows * often[-1] if depth is None else _up_to(often, depth) - _up_to(often, depth - rows))
     not_turned = turn * np.log1p(more / (lags + 0.5 + turn))  # sum of turn / (n + turn) over the blocks beyond
     variance = _summed(fluctuation)[inside] + more * of_signal[-1] - not_turned * distance
     return GradientCorrection(mean, mean - 0.5 * variance, variance, 0.25 * distance)
@@ -85,6 +94,12 @@ def _lags(share: float, depth: int) -> int:
     if share >= 1.0:
         return 0
     return min(depth, math.ceil(2.0 * math.log(FORGOTTEN) / math.log1p(-share)))
+
+
+def _up_to(terms: Array, blocks: ArrayLike) -> Array:
+    """Sums of the first so many of terms whose last one repeats for ever."""
+    blocks = np.asarray(blocks)
+    return np.asarray(_summed(terms)[np.minimum(blocks, len(terms))] + np.maximum(blocks - len(terms), 0) * terms[-1])
 
 
 def _summed(terms: Array) -> Array:

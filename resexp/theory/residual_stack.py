@@ -111,7 +111,9 @@ class StackTheory(StackLimit):
         if not self._keeps_signs_apart or self.order != "relu-linear" or self.batch > 1:
             return None
         below = self.depth - np.array(self.blocks)
-        return finite_width_gradient.correction(width=self.width, branch_share=self.branch_share, below=below)
+        return finite_width_gradient.correction(
+            width=self.width, branch_share=self.branch_share, below=below, depth=self.depth
+        )
 
     @property
     def _keeps_signs_apart(self) -> bool:

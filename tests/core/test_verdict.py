@@ -127,3 +127,10 @@ def test_fewer_than_fifty_networks_carry_no_ratio_of_means(effective: float, ver
     assert (wrong.verdict is Verdict.DISAGREE) == (verdict is Verdict.AGREE)
     if verdict is Verdict.UNDERPOWERED:
         assert judgement.headline.draws_needed == math.ceil(800 * 50 / 49)
+
+
+def test_networks_without_a_number_are_counted_and_warn_of_nothing() -> None:
+    """The tests make a warning an error."""
+    statistic = np.array([[np.inf, -np.inf, 1.0]] + [[1.0, 1.0, 1.0]] * 9)
+    moments = Moments.of(Family(statistic, np.ones(3), np.zeros(3), 0.1))
+    assert moments.unusable.tolist() == [1, 1, 1, 0]
