@@ -169,8 +169,7 @@ class Summary:
             from resexp.core.pooling import PoolingError, pool
 
             try:
-                of_rows = getattr(first.cell.experiment, "pooled_figures", None)
-                whole = pool([there[seed][1].result for seed in sorted(there)], of_rows)
+                whole = pool([there[seed][1].result for seed in sorted(there)], first.cell.experiment.pooled_figures)
             except PoolingError as error:
                 self._count_unpooled(state)
                 return self._tell(state, first, [str(error)])

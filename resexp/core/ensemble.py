@@ -4,12 +4,12 @@ Declarations import neither numpy nor torch, so that listing experiments and the
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from resexp.core.experiment import Experiment
 from resexp.core.lab import Lab
-from resexp.core.result import STATISTICS_COLUMNS, Prediction, Quantity, Result, Row, Value
+from resexp.core.result import STATISTICS_COLUMNS, Prediction, Quantity, Result, Row
 
 if TYPE_CHECKING:
     from resexp.core.measured import Measured
@@ -45,10 +45,6 @@ class Ensemble(Experiment):
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """Further figures under the table: (name, summary, theory, kind of theory); none by default."""
         return ()
-
-    def pooled_figures(self, rows: "Sequence[Mapping[str, Value]]") -> Mapping[str, float | None]:
-        """Headline figures that follow from the rows alone, for the pooled rows of several seeds; none by default."""
-        return {}
 
     def notes(self) -> Iterable[str]:
         """What a reader must know of these parameters; nothing by default."""

@@ -100,9 +100,11 @@ class Experiment(BaseModel, ABC):
     smallest: ClassVar[Mapping[str, Any]] = {}
     """Parameters of a setting that takes a second, for tests of form, where the quick one takes many."""
     examples: ClassVar[tuple[str, ...]] = ()
-    """Command lines, without `resexp`, shown in the help; each is run by the tests at its quick setting."""
+    """Command lines, without `resexp`, shown in the help; the tests check that each would run (--dry-run)."""
     random: ClassVar[bool] = True
     """Whether the numbers depend on seed, device and dtype."""
+    resumes: ClassVar[bool] = False
+    """Whether a run that was killed left checkpoints from which the next one goes on."""
 
     runs_code: ClassVar[frozenset[str]] = frozenset()
     """Parameters that name code of the user's, such as a file with a model: in a batch they need --trust."""
@@ -140,6 +142,10 @@ class Experiment(BaseModel, ABC):
     @abstractmethod
     def compute(self, lab: Lab) -> Result:
         """Run the experiment in the lab."""
+
+    def pooled_figures(self, rows: Sequence[Mapping[str, Value]]) -> Mapping[str, float | None]:
+        """Headline figures that follow from the rows alone, for the pooled rows of several seeds; none by default."""
+        return {}
 
     def digest(self, result: Result) -> Digest | None:
         """A short form of a result for the terminal, where a choice of its rows would not tell much."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from resexp.core.errors import MissingError
+from resexp.core.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,15 @@ def no_progress(done: int, total: int) -> None:
 def quarter_of_memory() -> int:
     """Bytes of a quarter of this machine's memory: the default memory budget."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+
+
+def readable(count: float) -> str:
+    """Bytes with a unit."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} PB"
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,19 @@ class Lab:
         import numpy as np
 
         return np.random.SFC64(self.key(purpose, *position))
+
+    def afford(self, needed: int, what: str) -> int:
+        """The bytes needed. Raises UsageError where they exceed the budget; what: settings that decide, with values."""
+        if needed > self.memory:
+            raise self.too_large(needed, what)
+        return needed
+
+    def too_large(self, needed: float, what: str) -> UsageError:
+        """What to say of settings that take too much memory. needed: bytes."""
+        return UsageError(
+            f"{what}: about {readable(needed)} of memory needed, and the budget is {readable(self.memory)}. "
+            "Use smaller settings, or raise --memory."
+        )
 
     @property
     def torch_device(self) -> "torch.device":

@@ -43,7 +43,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from resexp.core.ensemble import Ensemble
-from resexp.core.errors import UsageError
 from resexp.core.experiment import Curve, Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row, TheoryKind, Value
@@ -294,12 +293,7 @@ class Autocorrelation(Ensemble):
 
         networks = plan(lab, self.net, self.points, self.draws, len(self.lags)).memory
         theory = self._theory.memory(self.points) if self._theory is not None else 0
-        if theory > lab.memory:
-            raise UsageError(
-                f"points {self.points}: the theory needs about {theory / 1e9:.3g} GB of memory and the budget is "
-                f"{lab.memory / 1e9:.3g} GB: lower it, or raise --memory."
-            )
-        return max(networks, theory)
+        return max(networks, lab.afford(theory, f"points {self.points}, for the theory"))
 
     def estimate_seconds(self, lab: Lab) -> float:
         """Seconds of the networks, from a few layers of one tile of them run here, and of the theory likewise."""

@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from resexp.core.statistics import Array, Summary
     from resexp.probing.named_net import NamedNet
     from resexp.signal.stack import Stack
-    from resexp.theory.path_lengths import PathLaw
-    from resexp.theory.paths import LengthDistribution, Lengths
+    from resexp.theory.stack_paths import StackPaths
 
 CARRIED = 0.9
 ONLY_STACK = ("blocks", "width", "scheme", "alpha")
@@ -165,7 +164,9 @@ class PathGradients(Ensemble):
     @property
     def dies(self) -> bool:
         """Whether in more than a few networks some block of the stack has all its units off."""
-        return self.kind == "stack" and self.networks * self.blocks * 2.0**-self.width > DEAD
+        from resexp.theory.unit_switching import networks_die
+
+        return self.kind == "stack" and networks_die(self.blocks, self.width, self.networks)
 
     @property
     def named(self) -> "NamedNet":
@@ -212,7 +213,7 @@ class PathGradients(Ensemble):
 
         if not self.net_name:
             found = branch_paths.path_gradients(lab, self.stack, self.networks, self.sampled)
-            scale = float(np.log1p(_law(self).mean.norm).sum())
+            scale = float(np.log1p(_paths(self).law.mean.norm).sum())
             yield from path_rows.rows(found.log_norm, found.energy, scale)
             return
         from resexp.probing import block_paths
@@ -228,22 +229,16 @@ class PathGradients(Ensemble):
         """The law of the stack's lengths; nothing for a net."""
         if self.net_name or self.dies:
             return None
-        law, normed = _law(self), self.scales.batchnorm
-        kind: Literal["limit", "finite-width"] = "limit" if normed else "finite-width"
+        said = _paths(self)
+        kind: Literal["limit", "finite-width"] = "limit" if self.scales.batchnorm else "finite-width"
         if quantity == "path_gradient":
-            skips = self.blocks * math.log(self.scales.skip)
-            mean, typical = (skips + ratios.log_typical_path(length) for ratios in (law.mean, law.typical))
-            bias = (NORMED_TYPICAL if normed else TYPICAL) / self.width
+            mean, typical, bias = said.path_gradient(length)
             return Prediction(kind, log=mean, typical_log=typical, bias=bias, is_definition=length == 0)
         by_norm = quantity in {"path_share", "mean_length_over_blocks"}
-        shares = _shares(self)[0 if by_norm else 1]
-        kind = kind if by_norm else "limit"
-        shift = (NORMED_MEAN_LENGTH if normed else MEAN_LENGTH) / self.width
-        if quantity in {"path_share", "energy_share"}:
-            before, share, after = map(float, shares.at(_lengths(length - 1, length, length + 1)))
-            bias = shift * self.blocks * abs(after - before) / 2 + SPREAD / self.width * share
-            return Prediction(kind, value=share, bias=bias)
-        return Prediction(kind, value=shares.mean / self.blocks, bias=shift)
+        shares = said.by_norm if by_norm else said.by_energy
+        of_one_length = quantity in {"path_share", "energy_share"}
+        value, bias = said.share(shares, length) if of_one_length else said.mean_length(shares)
+        return Prediction(kind if by_norm else "limit", value=value, bias=bias)
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """The lengths that carry 90 % of the norms, and how many of the paths have them."""
@@ -256,7 +251,7 @@ class PathGradients(Ensemble):
         carried = path_lengths.carrying(np.stack([row.samples.mantissa.sum() for row in rows]), CARRIED)
         expected: tuple[int | None, int | None] = (None, None)
         if not (self.net_name or self.dies):
-            expected = path_lengths.carrying(_shares(self)[0].at(_lengths(*range(blocks + 1))), CARRIED)
+            expected = _paths(self).carrying(CARRIED)
         count = paths.binomial(blocks, 0.5)
         kind = "limit" if self.scales.batchnorm else "finite-width"
         yield "shortest_length_of_90_percent", _figure(carried[0], self.networks), expected[0], kind
@@ -301,17 +296,6 @@ class PathGradients(Ensemble):
         return seconds(lab, self.stack, self.networks, self.sampled)
 
 
-DEAD = 0.01
-"""Expected blocks in all networks without a unit that is on, above which there is no theory."""
-TYPICAL, NORMED_TYPICAL = 1.0, 5.0
-"""Bounds on what a finite width adds to the log norm a branch, times the width; measured like those below at widths 32
-to 128, 20 and 54 blocks."""
-MEAN_LENGTH, NORMED_MEAN_LENGTH = 0.75, 1.5
-"""The same for the mean length over the blocks."""
-SPREAD = 5.0
-"""The same for how much wider or narrower a law is, over the shares themselves."""
-
-
 def _rows_by_ratios(ratios: "Array") -> Iterator[Row]:
     """Energies by length if blocks were independent. ratios: (draws, K)."""
     import numpy as np
@@ -325,12 +309,6 @@ def _rows_by_ratios(ratios: "Array") -> Iterator[Row]:
         yield Row({"length": length}, "share_by_block_ratios", Samples.of(share[:, length]))
 
 
-def _lengths(*lengths: int) -> "Lengths":
-    import numpy as np
-
-    return np.array(lengths, dtype=np.int64)
-
-
 def _figure(value: float, draws: int) -> "Summary":
     """A number read off the mean over networks, without an interval."""
     from resexp.core.statistics import Summary
@@ -339,23 +317,12 @@ def _figure(value: float, draws: int) -> "Summary":
 
 
 @lru_cache(maxsize=32)
-def _law(experiment: PathGradients) -> "PathLaw":
-    from resexp.theory import path_lengths
+def _paths(experiment: PathGradients) -> "StackPaths":
+    from resexp.theory.stack_paths import StackPaths
 
     scales, gain = experiment.scales, Initialisation("he").gain()
-    if scales.batchnorm:
-        batch = experiment.examples_a_pass
-        return path_lengths.normalised(experiment.blocks, branch=scales.branch, gain=gain, batch=batch)
-    return path_lengths.unnormalised(
-        experiment.blocks, skip=scales.skip, branch=scales.branch, gain=gain, width=experiment.width
-    )
-
-
-@lru_cache(maxsize=32)
-def _shares(experiment: PathGradients) -> "tuple[LengthDistribution, LengthDistribution]":
-    """Shares of the lengths by norm and by energy."""
-    law = _law(experiment)
-    return law.mean.shares(1), law.energy.shares(2)
+    batch = experiment.examples_a_pass if scales.batchnorm else None
+    return StackPaths(experiment.blocks, experiment.width, scales.skip, scales.branch, gain, batch)
 
 
 @lru_cache(maxsize=64)

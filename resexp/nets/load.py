@@ -246,11 +246,12 @@ def _state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     if path.suffix == ".safetensors":
+        from resexp.nets.tensor_file import from_bytes
+
         try:
-            from safetensors.torch import load_file  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:
-            raise MissingError(f"{path} needs safetensors: pip install safetensors.") from None
-        return dict(load_file(path))
+            return dict(from_bytes(path.read_bytes()))
+        except ValueError as error:
+            raise UsageError(f"{path} cannot be read: {error}.") from None
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  (a damaged file can raise anything)

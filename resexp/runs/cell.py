@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from resexp import __version__
-from resexp.core.errors import ResexpError, UsageError
+from resexp.core.errors import ResexpError
 from resexp.core.experiment import Experiment
 from resexp.core.lab import Lab, Progress, no_progress, resolve_device
 from resexp.core.result import Result
@@ -108,11 +108,8 @@ class Cell:
         """Raise MissingError where its device is absent, UsageError where it does not fit the memory budget."""
         lab = self.lab()
         memory = self.experiment.estimate_memory(lab)
-        if memory is not None and memory > lab.memory:
-            raise UsageError(
-                f"{self.name} needs about {memory / 1e9:.3g} GB of memory and the budget is {lab.memory / 1e9:.3g} GB: "
-                "use smaller settings, or raise --memory."
-            )
+        if memory is not None:
+            lab.afford(memory, self.name)
 
 
 @dataclass(frozen=True)

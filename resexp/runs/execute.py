@@ -64,9 +64,14 @@ def execute(
 
 def started_again(cell: Cell, lock: Lock) -> str:
     """What to say of a run that ended without a result."""
+    goes_on = (
+        "it goes on from its last checkpoint, if it had come so far."
+        if cell.experiment.resumes
+        else ("it is computed again from the start.")
+    )
     return (
         f"An earlier run of {cell.name} {cell.id} ({lock.left_by}) ended before it was finished. It left no result: "
-        "it is computed again, trained nets from their last checkpoint."
+        f"{goes_on}"
     )
 
 

@@ -20,10 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resexp.core.errors import UsageError
 from resexp.core.lab import Lab, no_progress
 from resexp.signal.forward import bring_back
-from resexp.signal.plan import readable
 from resexp.signal.stack import Stack
 from resexp.signal.threads import Work, over_threads
 from resexp.signal.weights import NormalSource
@@ -181,13 +179,7 @@ def memory(lab: Lab, stack: Stack, paths: int) -> int:
     choices = stack.tile * gradients * stack.depth * 3 * 8
     weights = stack.tile * stack.width**2 * (2 * item + 12)
     needed = lab.threads * (TENSORS * gradients * signal * item + kept + choices + weights)
-    if needed > lab.memory:
-        raise UsageError(
-            f"blocks {stack.depth}, width {stack.width}, batch {stack.batch}, paths {paths} need about "
-            f"{readable(needed)} of memory and the budget is {readable(lab.memory)}: lower one of them, or raise "
-            "--memory."
-        )
-    return needed
+    return lab.afford(needed, f"blocks {stack.depth}, width {stack.width}, batch {stack.batch}, paths {paths}")
 
 
 def seconds(lab: Lab, stack: Stack, draws: int, paths: int) -> float:

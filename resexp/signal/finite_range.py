@@ -28,7 +28,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resexp.core.errors import UsageError
 from resexp.core.initialisation import Initialisation
 from resexp.core.lab import Lab
 from resexp.core.schemes import Scheme
@@ -138,12 +137,7 @@ def estimate_seconds(lab: Lab, net: FiniteNet, draws: int) -> float:
 def memory(lab: Lab, net: FiniteNet) -> int:
     """Bytes at the peak. Raises UsageError where they exceed the lab's budget."""
     needed = _memory(lab, net, keeps_weights(lab, net))
-    if needed > lab.memory:
-        raise UsageError(
-            f"depth {net.depth}, width {net.width}, batch {net.batch} need about {needed / 1e9:.3g} GB and the budget "
-            f"is {lab.memory / 1e9:.3g} GB: lower one of them, or raise --memory."
-        )
-    return needed
+    return lab.afford(needed, f"depth {net.depth}, width {net.width}, batch {net.batch}")
 
 
 def keeps_weights(lab: Lab, net: FiniteNet) -> bool:

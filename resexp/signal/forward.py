@@ -16,10 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resexp.core.errors import UsageError
 from resexp.core.lab import Lab, no_progress
 from resexp.signal.layers import BatchNorm, Layer, Scratch, activation
-from resexp.signal.plan import readable
 from resexp.signal.stack import Stack
 from resexp.signal.threads import Work, over_threads
 from resexp.signal.weights import NormalSource
@@ -138,13 +136,7 @@ def memory(lab: Lab, stack: Stack, draws: int, numbers: int) -> int:
     signal = tensors * stack.tile * stack.batch * stack.width * item
     weights = stack.tile * stack.width**2 * (2 * item + 12)
     needed = lab.threads * (signal + weights) + draws * stack.depth * numbers * STATISTICS
-    if needed > lab.memory:
-        raise UsageError(
-            f"depth {stack.depth}, width {stack.width}, batch {stack.batch}, draws {draws} need about "
-            f"{readable(needed)} of memory and the budget is {readable(lab.memory)}: lower one of them, or raise "
-            "--memory."
-        )
-    return needed
+    return lab.afford(needed, f"depth {stack.depth}, width {stack.width}, batch {stack.batch}, draws {draws}")
 
 
 def seconds(lab: Lab, stack: Stack, draws: int, read: Reader) -> float:

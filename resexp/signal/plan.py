@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
 from resexp.core.network import Engine
 from resexp.signal.stack import Stack
@@ -60,11 +59,7 @@ def plan(lab: Lab, stack: Stack, draws: int, rows: int, engine: Engine = "explic
         if memory <= lab.memory:
             return Plan(**{**vars(way), "memory": memory})
         smallest = min(smallest, memory)
-    raise UsageError(
-        f"depth {stack.depth}, width {stack.width}, batch {stack.batch}, draws {draws} need about "
-        f"{readable(smallest)} of memory and the budget is {readable(lab.memory)}: "
-        "lower one of them, or raise --memory."
-    )
+    raise lab.too_large(smallest, f"depth {stack.depth}, width {stack.width}, batch {stack.batch}, draws {draws}")
 
 
 def _explicit_plans(lab: Lab, stack: Stack) -> Iterator[Plan]:
@@ -118,12 +113,3 @@ def _memory(lab: Lab, stack: Stack, way: Plan) -> int:
     matrices = depth * stack.matrices * weights if way.keep_weights else 0
     kept = depth * stack.matrices * signal // (8 * item) if way.packed else segment * stack.saved_tensors * signal
     return kept + checkpoints + matrices + drawing + 2 * weights + WORKING_TENSORS * signal
-
-
-def readable(count: float) -> str:
-    """Bytes with a unit."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} PB"

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
 from resexp.core.scalar_net import ScalarNet
 from resexp.signal.scalar_backward import WORKING_TENSORS, Gradients, segments, steps
@@ -56,10 +55,7 @@ def plan(lab: Lab, net: ScalarNet, points: int, draws: int, lags: int) -> Plan:
         memory = statistics + lab.threads * _memory(lab, net, points, lags, segment)
         if memory <= lab.memory:
             return Plan(segment, steps(net.depth, segment) if net.differentiated else net.depth, memory)
-    raise UsageError(
-        f"width {net.width}, points {points}, draws {draws} need about {memory / 1e9:.3g} GB of memory and the budget "
-        f"is {lab.memory / 1e9:.3g} GB: lower one of them, or raise --memory."
-    )
+    raise lab.too_large(memory, f"width {net.width}, points {points}, draws {draws}")
 
 
 def _memory(lab: Lab, net: ScalarNet, points: int, lags: int, segment: int) -> int:

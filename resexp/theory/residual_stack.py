@@ -78,15 +78,14 @@ class StackTheory(StackLimit):
                 return None
             blocks = 2.0 ** min(log2, 1023.0) / self.added_scale
             return float(math.ceil(blocks - self.gain)) if blocks < 2**52 else blocks
-        homogeneous = self.activation in {"relu", "linear"}
-        depth = LARGEST_LOG2 if homogeneous else self.depth
+        depth = LARGEST_LOG2 if self.is_homogeneous else self.depth
         longer = replace(self, depth=depth, blocks=tuple(range(depth + 1)))
         levels = longer.limit.log_second_moment / math.log(2.0)
         beyond = np.flatnonzero(levels >= log2 - 1e-6)
         if len(beyond):
             return float(beyond[0])
         growth = float(levels[-1] - levels[-2])
-        if not homogeneous or not growth > 1e-9:
+        if not self.is_homogeneous or not growth > 1e-9:
             return None
         return longer.depth + math.ceil((log2 - float(levels[-1])) / growth)
 

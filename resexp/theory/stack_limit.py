@@ -21,8 +21,8 @@ BACKWARD = 3.2  # ... and of the gradient, for each weight matrix of a branch
 
 
 @dataclass(frozen=True)
-class StackLimit:
-    """A residual stack: h' = skip h + branch f(h), weights of variance gain / fan-in.
+class StackLimit(infinite_width.Block):
+    """A residual stack: its block, and how often and on how many units and inputs.
 
     blocks: increasing numbers of those that are asked about, the last one among them.
     """
@@ -31,12 +31,6 @@ class StackLimit:
     blocks: tuple[int, ...]
     width: int
     batch: int
-    skip: float
-    branch: float
-    inner: float
-    gain: float
-    order: str
-    activation: str
     cotangent: str
     batch_normalised: bool
     independent_weights: bool
@@ -44,12 +38,7 @@ class StackLimit:
     @cached_property
     def limit(self) -> infinite_width.Limit:
         """The recursion at infinite width (without batch normalisation)."""
-        return infinite_width.stack(self.depth, self.block_law, self.blocks)
-
-    @property
-    def block_law(self) -> infinite_width.Block:
-        """One block, as the recursion takes it."""
-        return infinite_width.Block(self.skip, self.branch, self.inner, self.gain, self.order, self.activation)
+        return infinite_width.stack(self.depth, self, self.blocks)
 
     @cached_property
     def row_of(self) -> dict[int, int]:
@@ -99,7 +88,7 @@ class StackLimit:
         with scale (GELU). It is one direction in D: the limit holds while it stays negligible, and before that what
         limits are off by was measured to grow in proportion.
         """
-        if self.block_law.is_homogeneous and not self.adds_to_one_direction:
+        if self.is_homogeneous and not self.adds_to_one_direction:
             return 1.0
         row = self.row_of[block]
         along = float(self.limit.log_second_moment[-1] - self.limit.log_second_moment[row])
@@ -114,7 +103,7 @@ class StackLimit:
         E phi'^4 / (E phi'^2)^2, which saturation makes large, is 2 for ReLU; it counts with the square of the branch's
         share of the gradient's growth.
         """
-        if self.block_law.is_homogeneous:
+        if self.is_homogeneous:
             return np.ones(len(self.blocks))
         with np.errstate(over="ignore"):
             levels = np.exp(self.limit.log_second_moment) * (self.gain if self.order == "linear-relu" else 1.0)
@@ -131,11 +120,9 @@ class StackLimit:
     @cached_property
     def shifts(self) -> scale_feedback.Shifts | None:
         """What a wandering scale does to growth that depends on it; None where growth does not."""
-        if self.block_law.is_homogeneous or self.batch_normalised or self.branch == 0.0:
+        if self.is_homogeneous or self.batch_normalised or self.branch == 0.0:
             return None
-        return scale_feedback.shifts(
-            self.depth, self.block_law, width=self.width, batch=self.batch, strength=self.strength
-        )
+        return scale_feedback.shifts(self.depth, self, width=self.width, batch=self.batch, strength=self.strength)
 
     def shift(self, quantity: str, block: int, before: int | None = None) -> float:
         """Bound on the shift a block, from the listed block before (or `before`) to `block`."""

@@ -27,7 +27,7 @@ from resexp import __version__
 from resexp.core.errors import ResexpError
 from resexp.core.experiment import Experiment
 from resexp.core.lab import Lab
-from resexp.training.tensor_file import from_bytes, to_bytes
+from resexp.nets.tensor_file import from_bytes, to_bytes
 
 FORMAT = 1
 SELDOM = 20.0

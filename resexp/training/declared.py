@@ -10,7 +10,7 @@ Imports no torch: declarations are listed without it.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 class TrainingExperiment(Ensemble):
     """An experiment that trains nets. A draw is a seed: its own initialisation and order of the data."""
+
+    resumes: ClassVar[bool] = True
 
     data: str = param("digits", f"data set: {MEANING}")
     limit: int | None = param(None, "examples of each part, training and test, at most", ge=2)

@@ -60,7 +60,7 @@ def test_refused_in_a_sentence(resexp: Resexp, stored: Callable[[], set[str]], l
 FILES = {
     "wdth: 3\n": "s.yaml:1:1: 'wdth' is not a parameter of variance or a common setting (did you mean 'width'?).",
     "depth: 3\nwidth: wide\n": 's.yaml:2:8: width "wide": must be a whole number',
-    "depth: 100000\nwidth: 100000\n": "GB of memory and the budget is",
+    "depth: 100000\nwidth: 100000\n": "of memory needed, and the budget is",
     "": "s.yaml: The file is empty",
 }
 

@@ -7,8 +7,10 @@ import pytest
 
 from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
+from resexp.core.pooling import pool
 from resexp.core.result import Result, Verdict
 from resexp.experiments.autocorrelation import Autocorrelation
+from resexp.theory import scalar_theory
 
 
 def run(**parameters: Any) -> Result:
@@ -182,13 +184,26 @@ def test_beyond_a_thousand_inputs_a_norm_has_no_theory_and_says_so() -> None:
     assert result.notes == ["No theory with a norm beyond 1024 points: it would take longer than the networks."]
 
 
+def test_figures_of_pooled_seeds_are_those_of_the_pooled_curve() -> None:
+    """Averaging over four small runs would leave the noise of each in: whiteness takes absolute values."""
+    experiment = Autocorrelation.parse({"protocol": "balduzzi", "depth": 12, "width": 48, "points": 24, "draws": 8})
+    results = [experiment.compute(Lab("autocorrelation", seed=seed)) for seed in range(4)]
+    pooled = pool(results, experiment.pooled_figures)
+    figures = {str(f["quantity"]): f["mean"] for f in pooled.headline}
+    curve = [float(str(row["mean"])) for row in pooled.rows]
+    assert figures["whiteness"] == pytest.approx(scalar_theory.whiteness(curve))
+    assert figures["half_lag"] == pytest.approx(scalar_theory.half_lag(curve, 4 / 23))
+    each = [float(str(f["mean"])) for r in results for f in r.headline if f["quantity"] == "whiteness"]
+    assert abs(figures["whiteness"] - sum(each) / 4) > 1e-4
+
+
 def test_estimates_count_what_theory_takes() -> None:
     big = Autocorrelation.parse({"protocol": "balduzzi", "points": 1024, "width": 2, "draws": 8})
     without = Autocorrelation.parse({**big.model_dump(), "subtract_mean": True})
     lab = Lab("autocorrelation")
     assert big.estimate_seconds(lab) > 10 * without.estimate_seconds(lab)
     assert big.estimate_memory(lab) > 10 * without.estimate_memory(lab)
-    with pytest.raises(UsageError, match="theory needs about"):
+    with pytest.raises(UsageError, match="for the theory: about"):
         big.estimate_memory(Lab("autocorrelation", memory=10**8))
 
 

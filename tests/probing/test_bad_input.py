@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import resexp
 from resexp.core.errors import ResexpError, UsageError
 from resexp.nets.load import content, factory, load_state
+from resexp.nets.tensor_file import to_bytes
 from tests.probing.nets import WIDTH, Layered, batch, chain
 
 RESIDUAL: Callable[[Layered, Tensor], Tensor] = lambda b, x: x + b.branch(x)  # noqa: E731
@@ -187,6 +188,13 @@ def test_state_files_are_read_as_tensors_only(tmp_path: Path) -> None:
     other = nn.Linear(3, 3)
     load_state(other, tmp_path / "good.pt")
     assert torch.equal(other.weight, net.weight)
+    (tmp_path / "good.safetensors").write_bytes(to_bytes(net.state_dict()))
+    third = nn.Linear(3, 3)
+    load_state(third, tmp_path / "good.safetensors")
+    assert torch.equal(third.weight, net.weight)
+    (tmp_path / "torn.safetensors").write_bytes(to_bytes(net.state_dict())[:-4])
+    with pytest.raises(UsageError, match=r"torn\.safetensors cannot be read: a tensor is not as long"):
+        load_state(third, tmp_path / "torn.safetensors")
     torch.save(net, tmp_path / "module.pt")
     with pytest.raises(UsageError, match="no file of plain tensors"):
         load_state(other, tmp_path / "module.pt")

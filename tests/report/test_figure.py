@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resexp.core.errors import ResexpError
+from resexp.core.experiment import Plot
 from resexp.experiments.autocorrelation import Autocorrelation
 from resexp.experiments.paths import Paths
 from resexp.experiments.variance import Variance
@@ -65,6 +66,22 @@ def test_weights_of_several_settings_are_told_apart_and_a_legend_without_end_is_
     assert shown[-1] == f"and {2 * 77 - len(shown) + 1} more"
     many.draw_without_rendering()
     assert many.axes[0].get_position().width * many.get_figwidth() > 3  # inches: the panel keeps its place
+
+
+def test_values_of_a_series_are_curves_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every panel in the same colours, and never joined."""
+    monkeypatch.setattr(Variance, "plot", Plot(x="block", series="half"))
+    outcome = run_cell(Cell(Variance(depth=3, width=8, batch=4, draws=16), Settings()))
+    for row in outcome.result.rows:
+        row["half"] = "first" if int(str(row["block"])) < 2 else "second"
+    kept: list[Figure] = []
+    monkeypatch.setattr(figure, "_save", lambda one, _: kept.append(one))
+    draw([outcome], tmp_path / "v.svg")
+    for axis in kept[0].axes:
+        curves = {line.get_label(): line for line in axis.lines if line.get_label() in ("first", "second")}
+        assert [list(map(float, curves[name].get_xdata())) for name in ("first", "second")] == [[0, 1], [2, 3]]
+        assert curves["first"].get_color() != curves["second"].get_color()
+    assert len({axis.lines[0].get_color() for axis in kept[0].axes}) == 1
 
 
 def test_the_same_outcome_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -82,5 +82,5 @@ def test_deep_paths_keep_their_digits() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UsageError, match="paths 1000000 need about"):
+    with pytest.raises(UsageError, match="paths 1000000: about"):
         memory(Lab("path-gradients", memory=10**9), stack(batchnorm=False), 1_000_000)

@@ -148,7 +148,7 @@ def test_memory_does_not_grow_with_draws_but_for_the_statistics() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_the_estimate() -> None:
-    with pytest.raises(UsageError, match=r"need about [\d.]+ TB .* budget is 1 GB"):
+    with pytest.raises(UsageError, match=r"about [\d.]+ TB .* budget is 1 GB"):
         plan(Lab("test", memory=10**9), stack(width=1_000_000), 16, 5)
 
 

@@ -17,7 +17,7 @@ from resexp.training.fit import Moment, fit
 from resexp.training.history import History
 from resexp.training.initial import initialised
 from resexp.training.plan import Plan
-from resexp.training.tensor_file import from_bytes, to_bytes
+from resexp.nets.tensor_file import from_bytes, to_bytes
 
 LAB = Lab("checkpoint", seed=2)
 PLAN = Plan(epochs=3, batch=32, rate=(0.1, 0.05, 0.02), augment=True, warm_up=1.0, schedule="cosine", side_by_side=2)

@@ -15,7 +15,7 @@ from resexp.report.digest import by_quantity, chosen_rows, series
 from resexp.report.text import headlines, last_rows, plain, short
 from resexp.runs.cell import Outcome
 from resexp.runs.resolve import describe
-from resexp_cli.console.styles import CHART, FAINT, VERDICTS
+from resexp_cli.console.styles import ADVICE, CHART, FAINT, VERDICTS
 from resexp_cli.console.tables import fitting, print_grouped, without
 
 MOST_NOTES = 5
@@ -67,7 +67,7 @@ def _print_digest(out: Console, digest: Digest, result: Result) -> None:
         out.print()
     for note in result.notes:
         grid = Table.grid(padding=(0, 1))
-        grid.add_row(Text("→", style="bold yellow"), Text(note, style="bold"))
+        grid.add_row(Text("→", style=ADVICE), Text(note, style="bold"))
         out.print(grid)
 
 

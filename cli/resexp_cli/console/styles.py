@@ -8,7 +8,7 @@ GREEN, RED, ORANGE, GREY = "color(28)", "color(196)", "color(166)", "color(243)"
 BLUE, MAGENTA = "color(31)", "color(164)"
 
 ERROR = f"bold {RED}"
-WARNING, FAINT = ORANGE, GREY
+WARNING, FAINT, ADVICE = ORANGE, GREY, f"bold {ORANGE}"
 VERDICTS = {
     "agree": GREEN,
     "growth agrees": GREEN,
