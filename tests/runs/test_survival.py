@@ -4,7 +4,6 @@ Processes are killed, disks fill up, files are torn, schedulers die, cells do wh
 cell is there once, with the bytes of an undisturbed run.
 """
 
-import importlib.util
 import json
 import os
 import random
@@ -16,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,14 +47,12 @@ experiments:
 
 
 @pytest.fixture(scope="module")
-def torture() -> ModuleType:
-    path = Path(__file__).parent.parent.parent / "benchmarks" / "torture.py"
-    spec = importlib.util.spec_from_file_location("torture", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["torture"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def torture() -> Iterator[SimpleNamespace]:
+    """What the steps of `make torture` are made of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+        parts = [import_module(f"torturing.{name}") for name in ("kills", "drivers", "cells", "disks", "stored")]
+        yield SimpleNamespace(**{name: value for part in parts for name, value in vars(part).items()})
 
 
 class Gives(Executor):
@@ -91,7 +89,7 @@ finds_processes = pytest.mark.skipif(not Path("/proc/self/environ").exists(), re
 
 
 @finds_processes
-def test_drivers_and_workers_are_killed_at_random_moments(torture: ModuleType, tmp_path: Path) -> None:
+def test_drivers_and_workers_are_killed_at_random_moments(torture: SimpleNamespace, tmp_path: Path) -> None:
     done = torture.kills(tmp_path, random.Random(11), KILLS, SMALL, 60)
     assert done.all == KILLS
     assert done.drivers
@@ -99,20 +97,20 @@ def test_drivers_and_workers_are_killed_at_random_moments(torture: ModuleType, t
 
 
 @finds_processes
-def test_two_drivers_at_once_compute_no_cell_twice(torture: ModuleType, tmp_path: Path) -> None:
+def test_two_drivers_at_once_compute_no_cell_twice(torture: SimpleNamespace, tmp_path: Path) -> None:
     done = torture.two_drivers(tmp_path, cells=100)
     assert min(done.values()) > 0
 
 
 @finds_processes
-def test_each_mood_of_an_experiment_fails_its_own_cell(torture: ModuleType, tmp_path: Path) -> None:
+def test_each_mood_of_an_experiment_fails_its_own_cell(torture: SimpleNamespace, tmp_path: Path) -> None:
     torture.moods(tmp_path, timeout=3)
 
 
 # --- disks -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_keeps_what_it_has_and_computes_nothing_in_vain(torture: ModuleType, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_what_it_has_and_computes_nothing_in_vain(torture: SimpleNamespace, tmp_path: Path) -> None:
     blocks = range(1, 101)
     run(Store(tmp_path / "reference"), *blocks)
     with torture.mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=300k", "tmpfs") as possible:
@@ -143,7 +141,7 @@ def test_where_no_folder_can_be_made_cells_fail_and_nothing_is_computed(tmp_path
 
 
 def test_a_lock_on_a_disk_that_cannot_be_written_is_told_and_not_waited_for(
-    torture: ModuleType, tmp_path: Path
+    torture: SimpleNamespace, tmp_path: Path
 ) -> None:
     with torture.mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs") as possible:
         if not possible:
@@ -163,7 +161,7 @@ def test_a_lock_on_a_disk_that_cannot_be_written_is_told_and_not_waited_for(
 
 
 def test_torn_and_copied_files_are_computed_again_and_no_others(
-    torture: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    torture: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from resexp.runs import lock
 

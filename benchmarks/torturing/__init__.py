@@ -1,0 +1,1 @@
+"""The steps of `make torture`, a subject a file; benchmarks/torture.py runs them."""
