@@ -10,6 +10,7 @@ from torch import Tensor
 from resexp.core.errors import ResexpError
 from resexp.core.lab import Lab
 from resexp.nets import zoo
+from resexp.nets.tensor_file import from_bytes, to_bytes
 from resexp.training import checkpoint as checkpoints
 from resexp.training.checkpoint import Checkpoint, DamagedCheckpointError
 from resexp.training.data.load import load
@@ -17,7 +18,6 @@ from resexp.training.fit import Moment, fit
 from resexp.training.history import History
 from resexp.training.initial import initialised
 from resexp.training.plan import Plan
-from resexp.nets.tensor_file import from_bytes, to_bytes
 
 LAB = Lab("checkpoint", seed=2)
 PLAN = Plan(epochs=3, batch=32, rate=(0.1, 0.05, 0.02), augment=True, warm_up=1.0, schedule="cosine", side_by_side=2)
