@@ -7,7 +7,7 @@ not on chunks, threads, workers, or what ran before.
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from resexp.core.errors import MissingError, UsageError
@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) as a measurement goes on."""
 
+Say = Callable[[str], None]
+"""Called with a few words on where a measurement stands, such as the loss of a training."""
+
 FloatType = Literal["float32", "float64"]
 
 
 def no_progress(done: int, total: int) -> None:
     """Progress that tells nobody."""
+
+
+def say_nothing(words: str) -> None:
+    """Words that nobody reads."""
 
 
 def quarter_of_memory() -> int:
@@ -51,6 +58,7 @@ class Lab:
     threads: int = 1
     memory: int = field(default_factory=quarter_of_memory)
     progress: Progress = no_progress
+    say: Say = say_nothing
 
     def key(self, purpose: str, *position: int) -> int:
         """Mix (seed, experiment, purpose, position) into 128 bits that seed one stream of random numbers."""
@@ -62,6 +70,14 @@ class Lab:
         import numpy as np
 
         return np.random.SFC64(self.key(purpose, *position))
+
+    def share(self, first: int, after: int, of: int) -> "Lab":
+        """This lab for a part of the work, from `first` to `after` of so much; it tells progress of the whole."""
+
+        def progress(done: int, total: int) -> None:
+            self.progress(first * total + (after - first) * done, of * total)
+
+        return replace(self, progress=progress)
 
     def afford(self, needed: int, what: str) -> int:
         """The bytes needed. Raises UsageError where they exceed the budget; what: settings that decide, with values."""

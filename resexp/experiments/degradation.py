@@ -27,7 +27,6 @@ of the plain net and at most 0.01 to that of the residual one. A net that diverg
 Source: He et al. 2016, figures 1 and 6; Prince 2023, figure 11.2.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -35,9 +34,8 @@ from pydantic import model_validator
 
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
-from resexp.core.result import Prediction, Quantity, Result, Row
-from resexp.training.data.source import parse
-from resexp.training.declared import TrainingExperiment
+from resexp.core.result import Prediction, Row
+from resexp.training.declared import TrainingExperiment, check_depth, claim, diverged, shown
 
 if TYPE_CHECKING:
     from resexp.core.ensemble import Figure
@@ -53,13 +51,6 @@ STEPS_TO_SETTLE = 60
 """After so many steps a residual net of 56 layers has caught up with one of 20 (on digits: after 50)."""
 FULL_RATE = 8e9
 """Multiply-adds of a forward pass a second at which nets train on one core, backward pass and all else included."""
-SIZES = {"digits": (1437, 64), "mnist1d": (4000, 40), "cifar10": (50_000, 1024), "mnist": (60_000, 784)}
-"""Training examples, and pixels of each."""
-
-
-def _order(name: str, meaning: str) -> Quantity:
-    """A quantity that is 1 in a seed whose nets are in order, else 0."""
-    return Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
 
 
 class Degradation(TrainingExperiment):
@@ -76,15 +67,15 @@ class Degradation(TrainingExperiment):
 
     axes = ("net", "epoch")
     quantities = (
-        Quantity("train_loss", "mean cross-entropy of an epoch's mini-batches, nats", positive=False, judged="nothing"),
-        Quantity("train_error", "share of wrong training examples of an epoch", positive=False, judged="nothing"),
-        Quantity("test_error", "share of wrong test examples after the epoch", positive=False, judged="nothing"),
-        _order("deeper_plain_trains_worse", "deeper plain net ends with the higher training error"),
-        _order("deeper_plain_tests_worse", "deeper plain net ends with the higher test error"),
-        _order(
+        shown("train_loss", "mean cross-entropy of an epoch's mini-batches, nats"),
+        shown("train_error", "share of wrong training examples of an epoch"),
+        shown("test_error", "share of wrong test examples after the epoch"),
+        claim("deeper_plain_trains_worse", "deeper plain net ends with the higher training error"),
+        claim("deeper_plain_tests_worse", "deeper plain net ends with the higher test error"),
+        claim(
             "depth_costs_plain_more", "depth adds more to the training error of the plain net than of the residual one"
         ),
-        _order("deeper_residual_no_worse", "deeper residual net ends with no higher test error, within the tolerance"),
+        claim("deeper_residual_no_worse", "deeper residual net ends with no higher test error, within the tolerance"),
     )
     plot = Plot(x="epoch", series="net")
     quick: ClassVar = {"shallow": 8, "deep": 32, "width": 4, "seeds": 8, "limit": 256, "batch": 32, "epochs": 3}
@@ -98,9 +89,8 @@ class Degradation(TrainingExperiment):
 
     @model_validator(mode="after")
     def _depths_are_two_and_of_the_family(self) -> Self:
-        for depth in (self.shallow, self.deep):
-            if (depth - 2) % 6:
-                raise ValueError(f"{depth} layers: depths of these nets are 6 n + 2, such as 20, 32, 44 or 56.")
+        check_depth("--shallow", self.shallow)
+        check_depth("--deep", self.deep)
         if self.shallow >= self.deep:
             raise ValueError(f"--deep {self.deep}: must be more than --shallow {self.shallow}.")
         return self
@@ -110,69 +100,46 @@ class Degradation(TrainingExperiment):
         """The shallower and the deeper one."""
         return self.shallow, self.deep
 
-    def measure(self, lab: Lab) -> Iterator[Row]:
-        """Train all nets and lay out their curves, then the orderings of what they ended with."""
-        yield from self.rows(self.train(lab))
-
     def theory(self, quantity: str, **_: object) -> Prediction | None:
         """That the order holds in every seed, as was seen by others; nothing is known of the errors themselves."""
         judged = {q.name for q in self.quantities if q.judged != "nothing"}
-        if quantity not in judged or (quantity in OF_RESIDUAL and self.steps < STEPS_TO_SETTLE):
+        if quantity not in judged:
+            return None
+        if quantity in OF_RESIDUAL and self.training_steps is not None and self.training_steps < STEPS_TO_SETTLE:
             return None
         return Prediction("reference", value=1.0)
 
-    @property
-    def steps(self) -> float:
-        """Steps of a training; infinite where the number of examples is not known beforehand."""
-        examples = SIZES.get(parse(self.data).kind, (math.inf, 0))[0]
-        examples = min(examples, self.limit or examples)
-        return self.epochs * (examples // min(self.batch, examples) if math.isfinite(examples) else math.inf)
-
-    def compute(self, lab: Lab) -> Result:
-        """Train, lay out and judge, and say which nets diverged."""
-        from resexp.core.assessment import assess
-
-        histories = self.train(lab)
-        result = assess(self, self.rows(histories))
-        for net, history in histories.items():
-            told = [f"seed {n} at step {step}" for n, step in enumerate(history.diverged) if step is not None]
-            if told:
-                result.notes.append(f"{net} diverged: {', '.join(told)}; counted as wrong on everything.")
-        self.checkpoint(lab).discard()
-        return result
+    def told(self, found: "Mapping[str, History]") -> Iterator[str]:
+        """Which nets diverged."""
+        for net, history in found.items():
+            yield from diverged(net, history.diverged, "counted as wrong on everything")
 
     def train(self, lab: Lab) -> "dict[str, History]":
         """Curves of the nets of each kind and depth, by name; goes on where a run that was killed stood."""
-        from dataclasses import replace
-
         from resexp.training.fit import fit
 
         data = self.load_data(lab).as_images()
         more = {name: getattr(self, name) for name in ("rate", "warm_up", "weight_decay", "augment")}
         plan = self.plan(**more)
         checkpoint = self.checkpoint(lab)
-        costs = {(kind, depth): depth for depth in self.depths for kind in KINDS}
-        done, histories = 0, {}
-        for (kind, depth), cost in costs.items():
-
-            def progress(steps: int, total: int, before: int = done, cost: int = cost) -> None:
-                lab.progress(before * total + cost * steps, sum(costs.values()) * total)
-
-            nets = self.make_nets(lab, f"{KINDS[kind]}:{depth},width={self.width}", data)
-            part = checkpoint.part(f"{kind}-{depth}")
-            histories[f"{kind}:{depth}"] = fit(nets, data, plan, replace(lab, progress=progress), checkpoint=part)
-            done += cost
+        done, whole, histories = 0, len(KINDS) * sum(self.depths), {}
+        for depth in self.depths:
+            for kind in KINDS:
+                nets = self.make_nets(lab, f"{KINDS[kind]}:{depth},width={self.width}", data)
+                here, part = lab.share(done, done + depth, of=whole), checkpoint.part(f"{kind}-{depth}")
+                histories[f"{kind}:{depth}"] = fit(nets, data, plan, here, checkpoint=part)
+                done += depth
         return {f"{kind}:{depth}": histories[f"{kind}:{depth}"] for kind in KINDS for depth in self.depths}
 
-    def rows(self, histories: "Mapping[str, History]") -> Iterator[Row]:
+    def rows(self, found: "Mapping[str, History]") -> Iterator[Row]:
         """Rows of all curves, and of the orderings."""
         from resexp.core.statistics import Samples
 
         for quantity in CURVES:
-            for net, history in histories.items():
+            for net, history in found.items():
                 for epoch, values in enumerate(getattr(history, quantity), 1):
                     yield Row({"net": net, "epoch": epoch}, quantity, Samples.of(values.numpy()))
-        for quantity, holds in self._orderings(histories).items():
+        for quantity, holds in self._orderings(found).items():
             net = f"{'plain' if 'plain' in quantity else 'residual'}:{self.deep}"
             yield Row({"epoch": self.epochs, "net": net}, quantity, Samples.of(holds))
 
@@ -213,10 +180,8 @@ class Degradation(TrainingExperiment):
 
     def estimate_seconds(self, lab: Lab) -> float | None:
         """From the multiply-adds of all nets, at the speed of one core of a common machine."""
-        kind = parse(self.data).kind
-        if kind not in SIZES or lab.device != "cpu":
+        if self.sizes is None or lab.device != "cpu":
             return None
-        examples, pixels = SIZES[kind]
-        examples = min(examples, self.limit or examples)
+        examples, pixels = self.sizes
         layers = len(KINDS) * sum(self.depths)
         return self.seeds * self.epochs * examples * layers * 9 * self.width**2 * pixels / FULL_RATE

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
-from resexp.core.result import Prediction, Quantity, Result, Row
-from resexp.training.declared import TrainingExperiment
+from resexp.core.result import Prediction, Row
+from resexp.training.declared import TrainingExperiment, claim, diverged, shown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,23 +64,12 @@ class Gamma(TrainingExperiment):
 
     axes = ("epoch",)
     quantities = (
-        *(
-            Quantity(name, f"mean |gamma| in the {name.split('_')[1]} third of the blocks", judged="nothing")
-            for name in THIRDS
-        ),
-        Quantity("effective_depth", "sum over blocks of the branch's share of the variance", judged="nothing"),
-        Quantity("train_error", "share of wrong training examples of an epoch", positive=False, judged="nothing"),
-        *(
-            Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
-            for name, meaning in zip(
-                ORDERS,
-                (
-                    "gammas of the last third end that much above those of the first",
-                    "the effective depth ends above that at initialisation",
-                ),
-                strict=True,
-            )
-        ),
+        shown(THIRDS[0], "mean |gamma| in the first third of the blocks", positive=True),
+        shown(THIRDS[1], "mean |gamma| in the last third of the blocks", positive=True),
+        shown("effective_depth", "sum over blocks of the branch's share of the variance", positive=True),
+        shown("train_error", "share of wrong training examples of an epoch"),
+        claim(ORDERS[0], "gammas of the last third end that much above those of the first"),
+        claim(ORDERS[1], "the effective depth ends above that at initialisation"),
     )
     plot = Plot(x="epoch")
     quick: ClassVar = {"blocks": 6, "width": 8, "limit": 128, "batch": 16, "epochs": 20, "least": 0.03}
@@ -91,25 +80,13 @@ class Gamma(TrainingExperiment):
         "gamma --limit 2000 --batch 128 --epochs 60 --least 0.15",
     )
 
-    def measure(self, lab: Lab) -> Iterator[Row]:
-        """Train the nets and lay out what was watched."""
-        yield from self.rows(self.train(lab))
-
     def theory(self, quantity: str, epoch: int) -> Prediction | None:
         """That the order holds in every seed; nothing is known of the gammas themselves."""
         return Prediction("reference", value=1.0) if quantity in ORDERS else None
 
-    def compute(self, lab: Lab) -> Result:
-        """Train, lay out and judge, and say which nets diverged."""
-        from resexp.core.assessment import assess
-
-        history = self.train(lab)
-        result = assess(self, self.rows(history))
-        told = [f"seed {n} at step {step}" for n, step in enumerate(history.diverged) if step is not None]
-        if told:
-            result.notes.append(f"Diverged: {', '.join(told)}; counted as out of order.")
-        self.checkpoint(lab).discard()
-        return result
+    def told(self, found: "History") -> Iterator[str]:
+        """Which nets diverged."""
+        return diverged("Nets", found.diverged, "counted as out of order")
 
     def notes(self) -> Iterable[str]:
         """With which labels it shows."""
@@ -147,12 +124,12 @@ class Gamma(TrainingExperiment):
             closing(recipe, self.width, classes, preactivation=True),
         )
 
-    def rows(self, history: "History") -> Iterator[Row]:
+    def rows(self, found: "History") -> Iterator[Row]:
         """Rows of the gammas and the depth from the start on, of the error from the first epoch on."""
         from resexp.core.statistics import Samples
 
         third = self.blocks // 3
-        gammas, shares = history.watched["gamma"], history.watched["share"]  # (epochs + 1, nets, blocks)
+        gammas, shares = found.watched["gamma"], found.watched["share"]  # (epochs + 1, nets, blocks)
         series = {
             THIRDS[0]: gammas[..., :third].mean(2),
             THIRDS[1]: gammas[..., -third:].mean(2),
@@ -161,7 +138,7 @@ class Gamma(TrainingExperiment):
         for name, values in series.items():
             for epoch, value in enumerate(values):
                 yield Row({"epoch": epoch}, name, Samples.of(value.double().numpy()))
-        for epoch, value in enumerate(history.train_error, 1):
+        for epoch, value in enumerate(found.train_error, 1):
             yield Row({"epoch": epoch}, "train_error", Samples.of(value.numpy()))
         excess = series[THIRDS[1]][-1] - series[THIRDS[0]][-1]
         depth = series["effective_depth"]

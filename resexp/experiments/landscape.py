@@ -43,8 +43,8 @@ from pydantic import model_validator
 
 from resexp.core.experiment import Surface, param
 from resexp.core.lab import Lab
-from resexp.core.result import Prediction, Quantity, Result, Row
-from resexp.training.declared import TrainingExperiment
+from resexp.core.result import Prediction, Result, Row
+from resexp.training.declared import TrainingExperiment, check_depth, claim, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from resexp.training.fit import Moment
     from resexp.training.landscape import Plane, Surfaces
     from resexp.training.shared import Shared
-    from resexp.training.surface_rows import NetFound, PlaneFound, SurfacesFound
+    from resexp.training.surface_rows import Line, NetFound, PlaneFound, SurfacesFound
 
 KINDS = {"plain": "plain", "residual": "cifar-resnet"}
 """Families of the zoo."""
@@ -65,17 +65,6 @@ FINE = 21
 """Points each way from which on a share is held against that: second differences are too rough on a coarser grid."""
 TRAINED, FORWARD = 6e9, 2.5e10
 """Multiply-adds a second of one core, of a training's forward passes (all else included) and of forward passes."""
-EXAMPLES, PIXELS = 1437, 64
-"""Of the embedded digits."""
-
-
-def _shown(name: str, meaning: str) -> Quantity:
-    return Quantity(name, meaning, positive=False, judged="nothing")
-
-
-def _claim(name: str, meaning: str) -> Quantity:
-    """A quantity that is 1 in a seed where the claim holds, else 0."""
-    return Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
 
 
 class Landscape(TrainingExperiment):
@@ -95,15 +84,15 @@ class Landscape(TrainingExperiment):
 
     axes = ("net", "plane", "seed", "pair", "epoch", "y", "x")
     quantities = (
-        _shown("share_not_convex", "share of inner grid points where the loss is not convex in the plane"),
-        _shown("centre_loss", "loss at the weights found, nats"),
-        Quantity("largest_loss", "largest loss on the grid, nats", judged="nothing"),
-        _shown("trajectory_explained_1", "share of the distances from the last weights along the first component"),
-        _shown("trajectory_explained_2", "the same along the second component"),
-        _shown("train_error", "share of wrong training examples in the last epoch"),
-        _shown("test_error", "share of wrong test examples at the end"),
-        _claim("residual_is_more_convex", "residual net has the smaller share of points that are not convex"),
-        _claim("residual_is_nearly_convex", f"at most {NEARLY_CONVEX} of the residual net's points are not convex"),
+        shown("share_not_convex", "share of inner grid points where the loss is not convex in the plane"),
+        shown("centre_loss", "loss at the weights found, nats"),
+        shown("largest_loss", "largest loss on the grid, nats", positive=True),
+        shown("trajectory_explained_1", "share of the distances from the last weights along the first component"),
+        shown("trajectory_explained_2", "the same along the second component"),
+        shown("train_error", "share of wrong training examples in the last epoch"),
+        shown("test_error", "share of wrong test examples at the end"),
+        claim("residual_is_more_convex", "residual net has the smaller share of points that are not convex"),
+        claim("residual_is_nearly_convex", f"at most {NEARLY_CONVEX} of the residual net's points are not convex"),
     )
     plot = Surface(x="x", y="y", quantity="loss", path="train_loss", part="band")
     quick: ClassVar = {"width": 4, "limit": 256, "batch": 32, "epochs": 6, "seeds": 8, "points": 11, "sample": 32}
@@ -117,8 +106,7 @@ class Landscape(TrainingExperiment):
 
     @model_validator(mode="after")
     def _is_a_grid_of_such_nets(self) -> Self:
-        if (self.depth - 2) % 6:
-            raise ValueError(f"--depth {self.depth}: depths of these nets are 6 n + 2, such as 20, 32 or 56.")
+        check_depth("--depth", self.depth)
         if self.points % 2 == 0:
             raise ValueError(f"--points {self.points}: must be odd, so that the weights found are a point of the grid.")
         found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", self.band)
@@ -144,21 +132,23 @@ class Landscape(TrainingExperiment):
         """Places of the grid's points from low to high."""
         return [low + (high - low) * k / (self.points - 1) for k in range(self.points)]
 
-    def measure(self, lab: Lab) -> Iterator[Row]:
-        """Train both nets and lay the planes; statistics over seeds alone."""
-        yield from self._found(lab).rows()
-
     def compute(self, lab: Lab) -> Result:
-        """Train, evaluate, judge; rows of all points follow those over seeds."""
-        from resexp.core.assessment import assess
-
-        found = self._found(lab)
-        result = assess(self, found.rows())
-        result.rows.extend(found.lines())
-        result.notes.extend(found.notes())
+        """Train, evaluate, judge; then the band has no more use for the nets that bands share."""
+        result = super().compute(lab)
         self._shared(lab).finished(self.part[0])
-        self.checkpoint(lab).discard()
         return result
+
+    def rows(self, found: "SurfacesFound") -> Iterator[Row]:
+        """Statistics over seeds."""
+        return found.rows()
+
+    def lines(self, found: "SurfacesFound") -> "Iterator[Line]":
+        """All points of all planes."""
+        return found.lines()
+
+    def told(self, found: "SurfacesFound") -> Iterator[str]:
+        """Which nets diverged."""
+        return found.notes()
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
         """That the ordering holds in every seed, as others saw, where the whole grid is at hand."""
@@ -186,11 +176,11 @@ class Landscape(TrainingExperiment):
         return (8 if lab.dtype == "float64" else 4) * weights * (self.seeds * (2 * self.epochs + 8) + 64)
 
     def estimate_seconds(self, lab: Lab) -> float | None:
-        """From the multiply-adds of both nets on the embedded digits, at the speed of one core."""
-        if self.data != "digits" or lab.device != "cpu":
+        """From the multiply-adds of both nets, at the speed of one core."""
+        if self.sizes is None or lab.device != "cpu":
             return None
-        examples = min(EXAMPLES, self.limit or EXAMPLES)
-        one = 2 * self.depth * 9 * self.width**2 * PIXELS
+        examples, pixels = self.sizes
+        one = 2 * self.depth * 9 * self.width**2 * pixels
         points = self.points * len(self.rows_here) * (self.seeds * self.pairs + 1)
         return one * (self.seeds * self.epochs * examples / TRAINED + points * min(self.sample, examples) / FORWARD)
 
@@ -203,11 +193,11 @@ class Landscape(TrainingExperiment):
         of = self.part[1]
         return Shared(checkpoint_of(whole, lab).part("trained") if of > 1 else None, of)
 
-    def _found(self, lab: Lab) -> "SurfacesFound":
+    def train(self, lab: Lab) -> "SurfacesFound":
         """Train, or find what another band trained, and evaluate the planes."""
         from resexp.training.landscape import Surfaces, one_thread
         from resexp.training.objective import classification
-        from resexp.training.surface_rows import SurfacesFound, claim
+        from resexp.training.surface_rows import SurfacesFound, holding
 
         data = self.load_data(lab).as_images()
         names = {kind: f"{KINDS[kind]}:{self.depth},width={self.width}" for kind in KINDS}
@@ -222,8 +212,8 @@ class Landscape(TrainingExperiment):
             }
         plain, residual = (net.over_seeds["share_not_convex"] for net in found.values())
         claims = {
-            "residual_is_more_convex": claim(residual < plain, residual, plain),
-            "residual_is_nearly_convex": claim(residual <= NEARLY_CONVEX, residual),
+            "residual_is_more_convex": holding(residual < plain, residual, plain),
+            "residual_is_nearly_convex": holding(residual <= NEARLY_CONVEX, residual),
         }
         return SurfacesFound(found, claims)
 

@@ -32,7 +32,6 @@ Source: Veit, Wilber and Belongie 2016, section 4; Prince 2023, section 11.2.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -41,8 +40,8 @@ from pydantic import model_validator
 from resexp.core.ensemble import evenly_spaced
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
-from resexp.core.result import Prediction, Quantity, Result, Row
-from resexp.training.declared import TrainingExperiment
+from resexp.core.result import Prediction, Row
+from resexp.training.declared import TrainingExperiment, check_depth, claim, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,15 +69,6 @@ WORKS = 0.2
 """Training error above which a net is said not to have trained."""
 
 
-def _error(name: str, meaning: str) -> Quantity:
-    return Quantity(name, meaning, positive=False, judged="nothing")
-
-
-def _claim(name: str, meaning: str) -> Quantity:
-    """A quantity that is 1 in a seed where a claim holds, else 0."""
-    return Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
-
-
 CLAIMS = {
     f"{kind}_{verb}{statistics}": (kind, quantity)
     for kind, verb in {"residual": "survives", "plain": "fails", "vgg": "fails"}.items()
@@ -100,14 +90,14 @@ class Lesion(TrainingExperiment):
 
     axes = ("net", "number")
     quantities = (
-        _error("error_without_layer", "test error without block or layer `number`"),
-        _error("error_without_layer_batch_statistics", "the same, norms by the statistics of the test examples"),
-        _error("error_by_number_deleted", "test error without `number` random layers"),
-        _error("error_by_number_moved", "test error with `number` random layers out of their places"),
-        _error("kendall_tau", "rank correlation of that order of layers with the net's"),
-        _error("path_energy_share", "share of the gradient's energy through paths of length `number`"),
-        _error("path_energy_share_at_start", "the same before training"),
-        *(_claim(name, f"median of {quantity} of {kind} nets") for name, (kind, quantity) in CLAIMS.items()),
+        shown("error_without_layer", "test error without block or layer `number`"),
+        shown("error_without_layer_batch_statistics", "the same, norms by the statistics of the test examples"),
+        shown("error_by_number_deleted", "test error without `number` random layers"),
+        shown("error_by_number_moved", "test error with `number` random layers out of their places"),
+        shown("kendall_tau", "rank correlation of that order of layers with the net's"),
+        shown("path_energy_share", "share of the gradient's energy through paths of length `number`"),
+        shown("path_energy_share_at_start", "the same before training"),
+        *(claim(name, f"median of {quantity} of {kind} nets") for name, (kind, quantity) in CLAIMS.items()),
     )
     plot = Plot(x="number", series="net")
     quick: ClassVar = {"depth": 20, "seeds": 8, "limit": 256, "batch": 32, "epochs": 6, "choices": 1} | {
@@ -124,41 +114,27 @@ class Lesion(TrainingExperiment):
 
     @model_validator(mode="after")
     def _depth_is_of_the_family(self) -> Self:
-        if (self.depth - 2) % 6:
-            raise ValueError(f"--depth {self.depth}: depths of these nets are 6 n + 2, such as 20, 32, 44 or 56.")
+        check_depth("--depth", self.depth)
         if self.survives > self.fails:
             raise ValueError(f"--survives {self.survives}: must be at most --fails {self.fails}.")
         return self
-
-    def measure(self, lab: Lab) -> Iterator[Row]:
-        """Train nets of all kinds and lay out what their lesions do."""
-        data = self.load_data(lab).as_images()
-        for kind, (_, found) in self._trained_and_lesioned(lab, data).items():
-            yield from self._rows(kind, found)
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
         """That the claim holds in every seed."""
         return Prediction("reference", value=1.0) if quantity in CLAIMS else None
 
-    def compute(self, lab: Lab) -> Result:
-        """Train, lesion, lay out and judge, and say which nets never worked."""
-        from resexp.core.assessment import assess
-
-        data = self.load_data(lab).as_images()
-        measured = self._trained_and_lesioned(lab, data)
-        result = assess(self, (row for kind, (_, found) in measured.items() for row in self._rows(kind, found)))
-        for kind, (history, _) in measured.items():
+    def told(self, found: "Mapping[Kind, tuple[History, Found]]") -> Iterator[str]:
+        """Which nets never worked, and what was left out."""
+        for kind, (history, _) in found.items():
             errors = history.train_error[-1].nan_to_num(1.0)
             bad = [f"seed {n} ({float(errors[n]):.0%})" for n in (errors > WORKS).nonzero().flatten().tolist()]
             if bad:
-                result.notes.append(
+                yield (
                     f"{kind}: ended with a training error above {WORKS:.0%} in {', '.join(bad)}; compare what fails "
                     "without a layer with the error of the intact net, and train for more --epochs."
                 )
-        if "vgg" not in measured:
-            result.notes.append("No VGG: these images are too small to be halved.")
-        self.checkpoint(lab).discard()
-        return result
+        if "vgg" not in found:
+            yield "No VGG: these images are too small to be halved."
 
     def _kinds(self, data: "Data") -> "Iterator[Kind]":
         yield from FAMILIES
@@ -175,23 +151,22 @@ class Lesion(TrainingExperiment):
         sizes = {"side": min(data.shape[1:]), "channels": data.shape[0], "classes": data.classes}
         return initialised(partial(small_vgg, width=self.width, **sizes), lab, self.seeds)
 
-    def _trained_and_lesioned(self, lab: Lab, data: "Data") -> "dict[Kind, tuple[History, Found]]":
+    def train(self, lab: Lab) -> "dict[Kind, tuple[History, Found]]":
         """Curves of each kind of net and what its lesions do; a run that was killed goes on where it stood."""
         from resexp.training.fit import fit
         from resexp.training.lesions import chain_of
 
+        data = self.load_data(lab).as_images()
         kinds = list(self._kinds(data))
         plan, checkpoint, found = self.plan(rate=self.rate), self.checkpoint(lab), {}
         for number, kind in enumerate(kinds):
-
-            def progress(steps: int, total: int, before: int = number) -> None:
-                lab.progress(before * total + steps, len(kinds) * total)
-
             nets = self._make(lab, kind, data)
             numbers: Found = {}
             if kind == "residual":
                 self._path_lengths(numbers, "path_energy_share_at_start", lab, nets, data)
-            history = fit(nets, data, plan, replace(lab, progress=progress), checkpoint=checkpoint.part(kind))
+            history = fit(
+                nets, data, plan, lab.share(number, number + 1, of=len(kinds)), checkpoint=checkpoint.part(kind)
+            )
             for seed, net in enumerate(nets):
                 self._lesions(numbers, chain_of(net), data.test, partial(_random, lab, kind, seed))
             if kind == "residual":
@@ -244,19 +219,20 @@ class Lesion(TrainingExperiment):
             for length, share in enumerate(energy / energy.sum()):
                 found.setdefault((quantity, length), []).append(float(share))
 
-    def _rows(self, kind: Kind, found: "Found") -> Iterator[Row]:
-        """Rows of one kind of net, and of the claims on it."""
+    def rows(self, found: "Mapping[Kind, tuple[History, Found]]") -> Iterator[Row]:
+        """Rows of each kind of net, and of the claims on it."""
         import numpy as np
 
         from resexp.core.statistics import Samples
 
-        for (quantity, number), values in found.items():
-            yield Row({"net": kind, "number": number}, quantity, Samples.of(np.array(values)))
-        for claim, (of, quantity) in CLAIMS.items():
-            if of == kind:
-                median = _median(found, quantity)
-                holds = median < self.survives if kind == "residual" else median > self.fails
-                yield Row({"number": 1, "net": kind}, claim, Samples.of(holds.astype(np.float64)))
+        for kind, (_, numbers) in found.items():
+            for (quantity, number), values in numbers.items():
+                yield Row({"net": kind, "number": number}, quantity, Samples.of(np.array(values)))
+            for name, (of, quantity) in CLAIMS.items():
+                if of == kind:
+                    median = _median(numbers, quantity)
+                    holds = median < self.survives if kind == "residual" else median > self.fails
+                    yield Row({"number": 1, "net": kind}, name, Samples.of(holds.astype(np.float64)))
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """Error of the intact nets, median over single deletions, and the lengths of paths."""

@@ -44,8 +44,8 @@ from pydantic import model_validator
 
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
-from resexp.core.result import Prediction, Quantity, Result, Row
-from resexp.training.declared import TrainingExperiment
+from resexp.core.result import Prediction, Quantity, Row
+from resexp.training.declared import TrainingExperiment, check_depth, claim, diverged, shown
 
 if TYPE_CHECKING:
     from resexp.core.ensemble import Figure
@@ -94,17 +94,14 @@ class Regularisers(TrainingExperiment):
 
     axes = ("regulariser", "epoch")
     quantities = (
-        Quantity("train_loss", "mean cross-entropy of an epoch's mini-batches, nats", positive=False, judged="nothing"),
-        Quantity("test_error", "share of wrong test examples after the epoch", positive=False, judged="nothing"),
-        Quantity("test_error_change", "test error minus that of the baseline", positive=False, judged="nothing"),
-        Quantity("lesion_rise", "rise of the test error without one block, median", positive=False, judged="nothing"),
+        shown("train_loss", "mean cross-entropy of an epoch's mini-batches, nats"),
+        shown("test_error", "share of wrong test examples after the epoch"),
+        shown("test_error_change", "test error minus that of the baseline"),
+        shown("lesion_rise", "rise of the test error without one block, median"),
         Quantity("branches_computed", "share of the branches computed in training", judged="level", margin=0.05),
-        Quantity("training_cost", "operations over those of none, in training", judged="nothing"),
-        Quantity("evaluation_cost", "operations over those of none, in evaluation", judged="nothing"),
-        *(
-            Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
-            for name, meaning in ORDERS.items()
-        ),
+        shown("training_cost", "operations over those of none, in training", positive=True),
+        shown("evaluation_cost", "operations over those of none, in evaluation", positive=True),
+        *(claim(name, meaning) for name, meaning in ORDERS.items()),
     )
     plot = Plot(x="epoch", series="regulariser")
     quick: ClassVar = {
@@ -130,8 +127,7 @@ class Regularisers(TrainingExperiment):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
-        if (self.depth - 2) % 6:
-            raise ValueError(f"--depth {self.depth}: depths of these nets are 6 n + 2, such as 8, 14 or 20.")
+        check_depth("--depth", self.depth)
         if len(set(self.regulariser)) < len(self.regulariser):
             raise ValueError(f"--regulariser {','.join(self.regulariser)}: each can be asked for once.")
         return self
@@ -158,10 +154,6 @@ class Regularisers(TrainingExperiment):
             return f"shake-shake:{6 * max(1, (self.depth - 2) // 12) + 2}-2x{self.width}d"
         return net
 
-    def measure(self, lab: Lab) -> Iterator[Row]:
-        """Train all nets and lay out what was found."""
-        yield from self.rows(self.train(lab))
-
     def theory(self, quantity: str, epoch: int, regulariser: RegulariserName) -> Prediction | None:
         """The expected cost, and that the orders hold in every seed."""
         if quantity in ORDERS:
@@ -172,18 +164,10 @@ class Regularisers(TrainingExperiment):
             return Prediction("exact", value=1.0 - dropped)
         return None
 
-    def compute(self, lab: Lab) -> Result:
-        """Train, lay out and judge, and say which nets diverged."""
-        from resexp.core.assessment import assess
-
-        found = self.train(lab)
-        result = assess(self, self.rows(found))
+    def told(self, found: "Mapping[RegulariserName, Found]") -> Iterator[str]:
+        """Which nets diverged."""
         for name, one in found.items():
-            told = [f"seed {n} at step {step}" for n, step in enumerate(one.diverged) if step is not None]
-            if told:
-                result.notes.append(f"{name} diverged: {', '.join(told)}.")
-        self.checkpoint(lab).discard()
-        return result
+            yield from diverged(name, one.diverged)
 
     def notes(self) -> Iterable[str]:
         """What does not show, and what L2 does."""
@@ -198,8 +182,6 @@ class Regularisers(TrainingExperiment):
 
     def train(self, lab: Lab) -> "dict[RegulariserName, Found]":
         """All that was found of each regulariser; goes on where a run that was killed stood."""
-        from dataclasses import replace
-
         from resexp.training.branch_counts import count_branches, operations
         from resexp.training.fit import fit, look_at_nothing
         from resexp.training.regularised import mix_evenly, of_trained, ramp, with_policies
@@ -209,10 +191,6 @@ class Regularisers(TrainingExperiment):
         found: dict[RegulariserName, Found] = {}
         none: list[ResidualNet] = []
         for number, name in enumerate(self.trained):
-
-            def progress(steps: int, total: int, before: int = number) -> None:
-                lab.progress(before * total + steps, len(self.trained) * total)
-
             if name == "blockdrop":
                 found[name] = with_policies(none, data, lab, epochs=self.epochs, batch=self.batch, penalty=self.penalty)
                 continue
@@ -225,8 +203,9 @@ class Regularisers(TrainingExperiment):
                 if name == "two-branches":
                     mix_evenly(net)
             look = ramp if name == "randomdrop" else look_at_nothing
-            there, part = replace(lab, progress=progress), self.checkpoint(lab).part(name)
-            history = fit(nets, data, plan, there, before_step=look, checkpoint=part)
+            here = lab.share(number, number + 1, of=len(self.trained))
+            part = self.checkpoint(lab).part(name)
+            history = fit(nets, data, plan, here, before_step=look, checkpoint=part)
             none = none or nets
             found[name] = of_trained(nets, history, data, operations(none[0], data.shape))
         return found

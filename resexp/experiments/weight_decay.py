@@ -38,8 +38,8 @@ from pydantic import model_validator
 from resexp.core.errors import MissingError, UsageError
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
-from resexp.core.result import Prediction, Quantity, Result, Row
-from resexp.training.declared import TrainingExperiment
+from resexp.core.result import Prediction, Quantity, Row
+from resexp.training.declared import TrainingExperiment, check_depth, claim, diverged, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,15 +52,12 @@ if TYPE_CHECKING:
 
 TrainingName = Literal["decay", "exponential", "constant"]
 TRAININGS: tuple[TrainingName, ...] = ("decay", "exponential", "constant")
+HIGHER = "effective_rate_ends_higher_with_decay"
 DIFFERENCES = ("weight_difference", "output_difference", "scaled_output_difference")
 NEGLIGIBLE = 1e-12
 """An epsilon up to which the equivalence is exact to rounding."""
 MOST_GROWTH = 1e100
 """Of the exponential learning rate: float64 must hold squares of what it moves."""
-
-
-def _shown(name: str, meaning: str, *, positive: bool = True) -> Quantity:
-    return Quantity(name, meaning, positive, judged="nothing")
 
 
 def _zero(name: str, meaning: str) -> Quantity:
@@ -82,23 +79,15 @@ class WeightDecay(TrainingExperiment):
         _zero("weight_difference", "weights of decay over a^t against those of the exponential rate, relative"),
         _zero("output_difference", "outputs of the two nets, largest difference relative to their size"),
         _zero("scaled_output_difference", "outputs before and after a thousandth of the weights, the same"),
-        _shown("weight_norm_decay", "norm of a convolution's weights over that at the start, with decay"),
-        _shown("weight_norm_exponential", "the same with the exponential rate"),
-        _shown("weight_norm_constant", "the same with neither"),
-        _shown("effective_rate_decay", "rate over squared norm of a convolution's weights, with decay"),
-        _shown("effective_rate_constant", "the same without decay"),
-        _shown("test_error_decay", "share of wrong test examples, with decay", positive=False),
-        _shown("test_error_decay_batch_statistics", "the same by statistics of the test batch", positive=False),
-        _shown("test_error_constant", "share of wrong test examples without decay", positive=False),
-        Quantity(
-            "effective_rate_ends_higher_with_decay",
-            "the effective rate ends higher with decay than without",
-            positive=False,
-            judged="level",
-            margin=0.1,
-            headline="effective_rate_ends_higher_with_decay",
-            hidden=True,
-        ),
+        shown("weight_norm_decay", "norm of a convolution's weights over that at the start, with decay", positive=True),
+        shown("weight_norm_exponential", "the same with the exponential rate", positive=True),
+        shown("weight_norm_constant", "the same with neither", positive=True),
+        shown("effective_rate_decay", "rate over squared norm of a convolution's weights, with decay", positive=True),
+        shown("effective_rate_constant", "the same without decay", positive=True),
+        shown("test_error_decay", "share of wrong test examples, with decay"),
+        shown("test_error_decay_batch_statistics", "the same by statistics of the test batch"),
+        shown("test_error_constant", "share of wrong test examples without decay"),
+        claim(HIGHER, "the effective rate ends higher with decay than without"),
     )
     plot = Plot(x="step", log_y=True)
     quick: ClassVar = {"seeds": 8, "limit": 128, "batch": 32, "epochs": 4, "width": 4}
@@ -118,8 +107,7 @@ class WeightDecay(TrainingExperiment):
                 f"--rate {self.rate} --weight-decay {self.weight_decay}: their product must be less than 1, "
                 "or a step takes away more than the weights."
             )
-        if (self.depth - 2) % 6:
-            raise ValueError(f"--depth {self.depth}: depths of these nets are 6 n + 2, such as 8, 20 or 56.")
+        check_depth("--depth", self.depth)
         return self
 
     @property
@@ -127,30 +115,18 @@ class WeightDecay(TrainingExperiment):
         """What a step multiplies weights by, a = 1 - rate * decay."""
         return 1.0 - self.rate * self.weight_decay
 
-    def measure(self, lab: Lab) -> Iterator[Row]:
-        """Train three times from the same nets on the same mini-batches, and compare."""
-        yield from self.rows(self.train(lab))
-
     def theory(self, quantity: str, step: int) -> Prediction | None:
         """Zero for what is the same, a^t for weights without gradients, and that the order holds in every seed."""
         if quantity in DIFFERENCES:
             return Prediction("exact", value=0.0) if self.epsilon <= NEGLIGIBLE else None
         if quantity == "weight_norm_decay":
             return Prediction("limit", value=self.shrinkage**step)
-        return Prediction("reference", value=1.0) if quantity == "effective_rate_ends_higher_with_decay" else None
+        return Prediction("reference", value=1.0) if quantity == HIGHER else None
 
-    def compute(self, lab: Lab) -> Result:
-        """Train, lay out and judge, and say which nets diverged."""
-        from resexp.core.assessment import assess
-
-        histories = self.train(lab)
-        result = assess(self, self.rows(histories))
-        for name, history in histories.items():
-            told = [f"seed {n} at step {step}" for n, step in enumerate(history.diverged) if step is not None]
-            if told:
-                result.notes.append(f"{name} diverged: {', '.join(told)}.")
-        self.checkpoint(lab).discard()
-        return result
+    def told(self, found: "Mapping[TrainingName, History]") -> Iterator[str]:
+        """Which nets diverged."""
+        for name, history in found.items():
+            yield from diverged(name, history.diverged)
 
     def notes(self) -> "Iterable[str]":
         """What epsilon does to the equivalence."""
@@ -175,10 +151,6 @@ class WeightDecay(TrainingExperiment):
         self._check_growth(len(data.train))
         checkpoint, found = self.checkpoint(lab), dict[TrainingName, "History"]()
         for number, name in enumerate(TRAININGS):
-
-            def progress(steps: int, total: int, before: int = number) -> None:
-                lab.progress(before * total + steps, len(TRAININGS) * total)
-
             nets = self.make_nets(exactly, f"cifar-resnet:{self.depth},width={self.width}", data)
             for net in nets:
                 set_epsilon(net, self.epsilon)
@@ -192,7 +164,7 @@ class WeightDecay(TrainingExperiment):
                     weight_decay=self.weight_decay if name == "decay" else 0.0,
                     decays=convolutions_alone,
                 ),
-                replace(exactly, progress=progress),
+                exactly.share(number, number + 1, of=len(TRAININGS)),
                 watch=watch(data, keep_weights=name != "constant"),
                 before_step=exponential(self.shrinkage) if name == "exponential" else look_at_nothing,
                 checkpoint=checkpoint.part(name),
@@ -239,9 +211,8 @@ class WeightDecay(TrainingExperiment):
                 found["test_error_decay"].append(decay.test_error[epoch - 1])
                 found["test_error_constant"].append(constant.test_error[epoch - 1])
         ends = [found[f"effective_rate_{name}"][-1] for name in ("decay", "constant")]
-        order = "effective_rate_ends_higher_with_decay"
-        yield Row({"step": steps[-1]}, order, Samples.of((ends[0] > ends[1]).double().numpy()))
-        del found[order]
+        yield Row({"step": steps[-1]}, HIGHER, Samples.of((ends[0] > ends[1]).double().numpy()))
+        del found[HIGHER]
         for quantity, values in found.items():
             first = len(steps) - len(values) if quantity in ("test_error_decay", "test_error_constant") else 0
             for step, value in zip(steps[first:], values, strict=False):

@@ -1,15 +1,26 @@
 """What experiments on trained nets have in common: where the data come from, how many seeds, how long, how exactly.
 
-Subclass `TrainingExperiment`, say a parameter again where another default suits, and use in `measure`:
+Subclass `TrainingExperiment`, say a parameter again where another default suits, and write three methods:
 
-    data = self.load_data(lab)                          # on the lab's device, in its dtype
-    nets = self.make_nets(lab, "cifar-resnet:20,width=8")   # one a seed, for the channels and classes of the data
-    history = fit(nets, data, self.plan(rate=0.1), lab, checkpoint=self.checkpoint(lab).part("residual"))
+    def train(self, lab):                                 # whatever `rows` needs; goes on where a killed run stood
+        data = self.load_data(lab)                        # on the lab's device, in its dtype
+        nets = self.make_nets(lab, "cifar-resnet:20,width=8", data)   # one a seed, for the data's channels and classes
+        plan, checkpoint = self.plan(rate=0.1), self.checkpoint(lab)
+        return fit(nets, data, plan, lab.share(0, 1, of=2), checkpoint=checkpoint.part("residual"))   # the first half
+
+    def rows(self, found):                                # each number of each seed
+        yield Row({"epoch": self.epochs}, "test_error", Samples.of(found.test_error[-1].numpy()))
+
+    def told(self, found):                                # what only the run can tell, such as what diverged
+        yield from diverged("residual", found)
+
+What is judged is most often an order between nets, as the share of seeds in which it holds: `claim` declares it.
 
 Imports no torch: declarations are listed without it.
 """
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -18,6 +29,7 @@ from resexp.core.ensemble import Ensemble
 from resexp.core.errors import UsageError
 from resexp.core.experiment import param
 from resexp.core.lab import Lab
+from resexp.core.result import Quantity, Result, Row, Value
 from resexp.training.data.source import MEANING, digest, parse
 
 if TYPE_CHECKING:
@@ -26,6 +38,32 @@ if TYPE_CHECKING:
     from resexp.training.checkpoint import Checkpoint
     from resexp.training.data.dataset import Data
     from resexp.training.plan import Plan
+
+SIZES = {"digits": (1437, 64), "mnist1d": (4000, 40), "cifar10": (50_000, 1024), "mnist": (60_000, 784)}
+"""Training examples of a kind of data, and pixels of each."""
+
+
+def shown(name: str, meaning: str, *, positive: bool = False) -> Quantity:
+    """A quantity that is measured and not judged."""
+    return Quantity(name, meaning, positive, judged="nothing")
+
+
+def claim(name: str, meaning: str) -> Quantity:
+    """A quantity that is 1 in a seed where the claim holds, else 0; what is judged is its mean."""
+    return Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
+
+
+def check_depth(option: str, depth: int) -> None:
+    """Raise ValueError where no net of He et al. for small images has so many layers."""
+    if (depth - 2) % 6:
+        raise ValueError(f"{option} {depth}: depths of these nets are 6 n + 2, such as 8, 14, 20, 32 or 56.")
+
+
+def diverged(name: str, steps: "Iterable[int | None]", meaning: str = "") -> Iterator[str]:
+    """A sentence that names the nets that diverged, if any did. steps: of each seed; meaning: how they count."""
+    told = [f"seed {n} at step {step}" for n, step in enumerate(steps) if step is not None]
+    if told:
+        yield f"{name} diverged: {', '.join(told)}{meaning and f'; {meaning}'}."
 
 
 class TrainingExperiment(Ensemble):
@@ -40,6 +78,37 @@ class TrainingExperiment(Ensemble):
     batch: int = param(128, "examples a step", ge=2, le=1_000_000)
     precision: Literal["full", "mixed"] = param("full", "mixed: products in bfloat16, where the device is faster so")
     compile: bool = param(False, "whether nets run through torch.compile")
+
+    @abstractmethod
+    def train(self, lab: Lab) -> Any:
+        """Train all nets and return what `rows` needs; go on where a run that was killed stood."""
+
+    @abstractmethod
+    def rows(self, found: Any) -> Iterator[Row]:
+        """Lay out what was found, each number of each seed."""
+
+    def told(self, found: Any) -> Iterable[str]:
+        """Notes on what was found; none by default."""
+        return ()
+
+    def lines(self, found: Any) -> Iterable[dict[str, Value]]:
+        """Lines for the table that are no statistics over seeds, such as the points of a surface; none by default."""
+        return ()
+
+    def measure(self, lab: Lab) -> Iterator[Row]:
+        """Train all nets and lay out what was found."""
+        yield from self.rows(self.train(lab))
+
+    def compute(self, lab: Lab) -> Result:
+        """Train, lay out and judge; the checkpoint has served when the rows are there."""
+        from resexp.core.assessment import assess
+
+        found = self.train(lab)
+        result = assess(self, self.rows(found))
+        result.rows.extend(self.lines(found))
+        result.notes.extend(self.told(found))
+        self.checkpoint(lab).discard()
+        return result
 
     @model_validator(mode="after")
     def _data_is_a_source(self) -> Self:
@@ -76,7 +145,18 @@ class TrainingExperiment(Ensemble):
         return Plan(**{**said, **more})
 
     def checkpoint(self, lab: Lab) -> "Checkpoint":
-        """Where a run that was killed left its trainings; discard it when the rows are there."""
+        """Where a run that was killed left its trainings."""
         from resexp.training.checkpoint import checkpoint_of
 
         return checkpoint_of(self, lab)
+
+    @property
+    def sizes(self) -> tuple[int, int] | None:
+        """Training examples, and pixels of each; None where the files alone know."""
+        known = SIZES.get(parse(self.data).kind)
+        return known and (min(known[0], self.limit or known[0]), known[1])
+
+    @property
+    def training_steps(self) -> int | None:
+        """Steps of a training; None where the files alone know."""
+        return self.sizes and self.epochs * max(1, self.sizes[0] // self.batch)

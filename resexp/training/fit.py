@@ -88,6 +88,8 @@ def fit(
 
         def tell(moment: Moment, before: int = done) -> None:
             lab.progress(before * moment.steps + moment.step * moment.net.count, len(nets) * moment.steps)
+            if moment.loss is not None and not moment.loss.is_cuda:  # reading it would wait for the device
+                lab.say(f"epoch {moment.epoch}, loss {float(moment.loss.mean()):.3g}, rate {moment.rate:.3g}")
 
         run = _Run(side, members, first, data, plan, lab, objective)
         kept = checkpoint.part(f"nets-{first + done}") if checkpoint is not None else None

@@ -94,7 +94,7 @@ def single(value: float) -> Line:
     return numbers | {"mean": mean, "draws": 1, "verdict": Verdict.NO_THEORY.value}
 
 
-def claim(holds: "np.ndarray[tuple[int], np.dtype[np.bool_]]", *known: Array) -> Array:
+def holding(holds: "np.ndarray[tuple[int], np.dtype[np.bool_]]", *known: Array) -> Array:
     """1 where it holds, 0 where it does not, nan where a number it rests on is not known."""
     finite = np.logical_and.reduce([np.isfinite(x) for x in known])
     return np.where(finite, holds.astype(np.float64), np.nan)

@@ -155,12 +155,13 @@ def test_verdicts_are_on_the_median_over_layers() -> None:
     experiment = Lesion.parse({"seeds": 8})
 
     def verdicts(residual: list[float], plain: list[float]) -> dict[str, str]:
-        rows = []
+        measured = {}
         for kind, errors in {"residual": residual, "plain": plain, "vgg": plain}.items():
             found = {(quantity, k): [e] * 8 for quantity in SINGLE for k, e in enumerate(errors, 1)}
             shares = {(q, n): [0.5] * 8 for q in ("path_energy_share", "path_energy_share_at_start") for n in (0, 1)}
             found |= {("error_by_number_deleted", 0): [0.0] * 8} | (shares if kind == "residual" else {})
-            rows += list(experiment._rows(kind, found))  # type: ignore[arg-type]
+            measured[kind] = None, found
+        rows = experiment.rows(measured)  # type: ignore[arg-type]
         return {f.quantity: f.verdict for f in assess(experiment, rows).families if f.quantity in CLAIMS}
 
     assert set(verdicts([0.9, 0.05, 0.05], [0.3, 0.9, 0.8]).values()) == {"agree"}
