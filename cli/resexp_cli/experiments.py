@@ -133,7 +133,7 @@ def _run_all(
                 progress(before * total + done, len(cells) * total)
 
             try:
-                execution = execute(cell, store, force=force, progress=overall, tell=terminal.warn)
+                execution = execute(cell, store, force=force, progress=overall, say=progress.say, tell=terminal.warn)
             except KeyboardInterrupt:
                 kept = f" and kept in {store.root}" if store is not None and outcomes else ""
                 terminal.warn(f"Interrupted: {len(outcomes)} of {len(cells)} settings are finished{kept}.")

@@ -17,7 +17,7 @@ from typing import Any, Self
 from resexp import __version__
 from resexp.core.errors import ResexpError
 from resexp.core.experiment import Experiment
-from resexp.core.lab import Lab, Progress, no_progress, resolve_device
+from resexp.core.lab import Lab, Progress, Say, no_progress, resolve_device, say_nothing
 from resexp.core.result import Result
 from resexp.runs.settings import Settings, memory_bytes
 
@@ -91,7 +91,7 @@ class Cell:
         parameters = experiment(data["experiment"]).parse(data["parameters"])
         return cls(parameters, Settings.parse(data["settings"]), data["sources"])
 
-    def lab(self, progress: Progress = no_progress) -> Lab:
+    def lab(self, progress: Progress = no_progress, say: Say = say_nothing) -> Lab:
         """The lab this cell runs in."""
         settings = self.settings
         return Lab(
@@ -102,6 +102,7 @@ class Cell:
             threads=settings.threads,
             memory=memory_bytes(settings.memory),
             progress=progress,
+            say=say,
         )
 
     def check(self) -> None:
@@ -122,12 +123,12 @@ class Outcome:
     read_back: bool = False
 
 
-def run_cell(cell: Cell, progress: Progress = no_progress) -> Outcome:
+def run_cell(cell: Cell, progress: Progress = no_progress, say: Say = say_nothing) -> Outcome:
     """Check that the cell fits, run it, and note all that the numbers came from."""
     cell.check()
     start = time.perf_counter()
     try:
-        result = cell.experiment.compute(cell.lab(progress))
+        result = cell.experiment.compute(cell.lab(progress, say))
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
             raise ResexpError(f"{cell.name}: this machine ran out of memory; use a smaller --memory.") from error

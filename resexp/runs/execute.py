@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resexp.core.errors import ResexpError
-from resexp.core.lab import Progress, no_progress
+from resexp.core.lab import Progress, Say, no_progress, say_nothing
 from resexp.runs.cell import Cell, Outcome, run_cell
 from resexp.runs.lock import Lock
 from resexp.runs.store import Store
@@ -34,14 +34,16 @@ def execute(
     *,
     force: bool = False,
     progress: Progress = no_progress,
+    say: Say = say_nothing,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Execution:
     """Read the cell back from the store, or run it and save it.
 
-    store: None keeps nothing; force: run it again; tell: takes sentences, such as that another run holds the cell.
+    store: None keeps nothing; force: run it again; say: takes words on where it stands;
+    tell: takes sentences, such as that another run holds the cell.
     """
     if store is None:
-        return Execution(run_cell(cell, progress), None)
+        return Execution(run_cell(cell, progress, say), None)
     stored = None if force else store.load(cell)
     if stored is not None:
         return Execution(stored, store.folder(cell))
@@ -53,7 +55,7 @@ def execute(
         stored = store.load(cell) if waited else None  # the other run has computed it
         if stored is not None:
             return Execution(stored, store.folder(cell))
-        outcome = run_cell(cell, progress)
+        outcome = run_cell(cell, progress, say)
         try:
             return Execution(outcome, store.save(outcome))
         except ResexpError as error:

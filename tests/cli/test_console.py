@@ -119,6 +119,20 @@ def test_progress_with_rate_and_time_left_after_a_second(
     assert ("2 steps/s" in screen.getvalue()) is shown
 
 
+def test_words_on_a_training_stand_beside_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 5.0, 5.0])
+    screen = FakeTerminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    with console.Terminal(quiet=False).progress("degradation") as step:
+        step.say("epoch 3, loss 0.42, rate 0.1")
+        step(10, 40)
+    assert "epoch 3, loss 0.42, rate 0.1" in screen.getvalue()
+    assert "steps/s" not in screen.getvalue()
+
+
 def luminance(red: float, green: float, blue: float) -> float:
     """Relative luminance of WCAG 2.1; colours from 0 to 255."""
     linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]

@@ -1,7 +1,7 @@
 """Progress: a bar for a command; for a batch one and a line for each running cell; plain lines without a terminal."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -50,42 +50,54 @@ class BarColumn(ProgressColumn):
         return Bar(task.completed / task.total if task.total else 0.0)
 
 
+class Single:
+    """A bar that appears once the work has taken a second. plain: what is told in its place."""
+
+    def __init__(self, bar: Progress, task: TaskID, label: str, plain: PlainProgress | None) -> None:
+        self._bar, self._task, self._label, self._plain = bar, task, label, plain
+        self._begun, self._started, self._words = time.perf_counter(), False, ""
+
+    def __call__(self, done: int, total: int) -> None:
+        """The work has got so far."""
+        if self._plain is not None:
+            self._plain.step(done / max(1, total), self._label)
+            return
+        elapsed = time.perf_counter() - self._begun
+        if not self._started and elapsed > PROGRESS_AFTER_SECONDS and done < total:
+            self._bar.start()
+            self._started = True
+        if self._started:
+            words = self._words or f"{done / elapsed:.3g} steps/s"
+            self._bar.update(self._task, completed=done, total=total, words=words)
+
+    def say(self, words: str) -> None:
+        """What stands beside the bar from the next step on, in place of the number of steps a second."""
+        self._words = words
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._started:
+            self._bar.stop()
+
+
 @contextmanager
-def single(
-    console: Console, label: str, *, shown: bool, plain: PlainProgress | None
-) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and time left, once the work has taken a second; plain: what is told in its place."""
+def single(console: Console, label: str, *, shown: bool, plain: PlainProgress | None) -> Iterator[Single]:
+    """A bar with what is said of the work, time taken and time left; plain: what is told in its place."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[words]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     bar = Progress(*columns, console=console, transient=True, disable=not shown)
-    begun = time.perf_counter()
-    task = bar.add_task(label, total=None, rate="")
-    started = False
-
-    def step(done: int, total: int) -> None:
-        nonlocal started
-        if plain is not None:
-            plain.step(done / max(1, total), label)
-            return
-        elapsed = time.perf_counter() - begun
-        if not started and elapsed > PROGRESS_AFTER_SECONDS and done < total:
-            bar.start()
-            started = True
-        if started:
-            bar.update(task, completed=done, total=total, rate=f"{done / elapsed:.3g} steps/s")
-
+    one = Single(bar, bar.add_task(label, total=None, words=""), label, plain)
     try:
-        yield step
+        yield one
     finally:
-        if started:
-            bar.stop()
+        one.stop()
 
 
 @contextmanager

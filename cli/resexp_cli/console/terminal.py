@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -53,7 +53,7 @@ class Terminal:
         """A line of the result."""
         self.out.print(Text(text))
 
-    def progress(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    def progress(self, label: str) -> AbstractContextManager[bars.Single]:
         """A bar, on a terminal once the work has taken a second; elsewhere plain lines."""
         return bars.single(self.err, label, shown=self._has_bars, plain=self._plain_progress())
 
