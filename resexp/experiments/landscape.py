@@ -47,20 +47,20 @@ from resexp.core.result import Prediction, Result, Row
 from resexp.training.declared import TrainingExperiment, check_depth, claim, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor, nn
 
     from resexp.training.data.dataset import Data
-    from resexp.training.fit import Moment
     from resexp.training.landscape import Plane, Surfaces
     from resexp.training.shared import Shared
+    from resexp.training.surface_progress import SurfaceProgress
     from resexp.training.surface_rows import Line, NetFound, PlaneFound, SurfacesFound
 
 KINDS = {"plain": "plain", "residual": "cifar-resnet"}
 """Families of the zoo."""
 NEARLY_CONVEX = 0.2
 """Largest share of points that are not convex, of the residual net."""
+MARGIN = 0.15
+"""What the plane of a trajectory shows beyond its places, over their extent."""
 FINE = 21
 """Points each way from which on a share is held against that: second differences are too rough on a coarser grid."""
 TRAINED, FORWARD = 6e9, 2.5e10
@@ -202,10 +202,11 @@ class Landscape(TrainingExperiment):
         data = self.load_data(lab).as_images()
         names = {kind: f"{KINDS[kind]}:{self.depth},width={self.width}" for kind in KINDS}
         nets = {kind: self.make_nets(lab, name, data) for kind, name in names.items()}
-        progress = _Progress(self, lab, data)
+        progress = self._progress(lab, len(data.train))
         trained = self._shared(lab).get(lambda: self._trained(lab, nets, data, progress))
         progress.trained()
-        surfaces = Surfaces(self.checkpoint(lab).part("surfaces"), classification(), self.mode == "train", progress.row)
+        kept, by_batch = self.checkpoint(lab).part("surfaces"), self.mode == "train"
+        surfaces = Surfaces(kept, classification(), by_batch, progress.rows_done)
         with one_thread():
             found = {
                 f"{kind}:{self.depth}": self._of_kind(lab, kind, nets[kind], trained, data, surfaces) for kind in KINDS
@@ -217,8 +218,16 @@ class Landscape(TrainingExperiment):
         }
         return SurfacesFound(found, claims)
 
+    def _progress(self, lab: Lab, examples: int) -> "SurfaceProgress":
+        """Progress in forward passes of the sample."""
+        from resexp.training.surface_progress import SurfaceProgress
+
+        passes = self.seeds * self.epochs * examples / min(self.sample, examples)
+        training, rows = round(passes * FORWARD / TRAINED), (self.seeds * self.pairs + 1) * len(self.rows_here)
+        return SurfaceProgress(lab.progress, len(KINDS), training, len(KINDS) * rows, self.points)
+
     def _trained(
-        self, lab: Lab, nets: "Mapping[str, list[nn.Module]]", data: "Data", progress: "_Progress"
+        self, lab: Lab, nets: "Mapping[str, list[nn.Module]]", data: "Data", progress: "SurfaceProgress"
     ) -> "dict[str, Tensor]":
         """Train the nets; what is needed of them, as tensors by kind/name, for a checkpoint to keep."""
         from dataclasses import replace
@@ -226,13 +235,13 @@ class Landscape(TrainingExperiment):
         import torch
 
         from resexp.training.fit import fit
-        from resexp.training.landscape import Trajectory
+        from resexp.training.trajectory import Trajectory, watch_weights
 
         plan = self.plan(rate=self.rate, weight_decay=self.weight_decay)
         found = {}
         for number, (kind, some) in enumerate(nets.items()):
-            here = replace(lab, progress=progress.training(number))
-            history = fit(some, data, plan, here, watch=weights, checkpoint=self.checkpoint(lab).part(kind))
+            here = replace(lab, progress=progress.of_training(number))
+            history = fit(some, data, plan, here, watch=watch_weights, checkpoint=self.checkpoint(lab).part(kind))
             found[f"{kind}/diverged"] = torch.tensor([-1 if s is None else s for s in history.diverged])
             found[f"{kind}/train_error"] = history.train_error[-1]
             found[f"{kind}/test_error"] = history.test_error[-1]
@@ -257,6 +266,7 @@ class Landscape(TrainingExperiment):
         """Planes of the nets of one kind."""
         import numpy as np
 
+        from resexp.training.landscape import loss_at
         from resexp.training.surface_rows import NetFound, PathFound
 
         planes: list[PlaneFound] = []
@@ -267,7 +277,8 @@ class Landscape(TrainingExperiment):
             of_pairs = [self._random(lab, kind, seed, pair, net, data, surfaces) for pair in range(self.pairs)]
             shares.append(float(np.median([share for _, share in of_pairs])))
             losses = np.stack([plane.loss.numpy() for plane, _ in of_pairs])
-            centres.append(self._centre(net, data))
+            few = data.limited(self.sample).train
+            centres.append(loss_at(net, few, surfaces.objective, batch_statistics=surfaces.batch_statistics))
             largest.append(float(losses.max()))
             planes.extend(plane for plane, _ in of_pairs)
         planes.append(self._along_trajectory(kind, nets[0], trained, data, surfaces))
@@ -323,54 +334,3 @@ class Landscape(TrainingExperiment):
         x, y = self.along(left, right), self.along(bottom, top)
         y = [y[row] for row in self.rows_here]
         return PlaneFound("trajectory", 0, None, x, y, surfaces.of(f"{kind}/trajectory", plane, x, y))
-
-    def _centre(self, net: "nn.Module", data: "Data") -> float:
-        """Loss at the weights found."""
-        import copy
-
-        from resexp.training.objective import classification, evaluate
-        from resexp.training.side_by_side import SideBySide
-
-        one, some = SideBySide([copy.deepcopy(net)]), data.limited(self.sample).train
-        return float(evaluate(one, some, classification(), batch_statistics=self.mode == "train")[0])
-
-
-MARGIN = 0.15
-"""What the plane of a trajectory shows beyond its places, over their extent."""
-
-
-class _Progress:
-    """Of training and of the rows of grids, in forward passes of the sample."""
-
-    def __init__(self, experiment: Landscape, lab: Lab, data: "Data") -> None:
-        self._tell, self._row, self._rows = lab.progress, experiment.points, 0
-        planes = experiment.seeds * experiment.pairs + 1
-        passes = experiment.seeds * experiment.epochs * len(data.train) / min(experiment.sample, len(data.train))
-        self._training = round(passes * FORWARD / TRAINED)
-        self._total = len(KINDS) * (self._training + planes * len(experiment.rows_here) * self._row)
-
-    def training(self, number: int) -> "Callable[[int, int], None]":
-        """Progress of the training of the nets of that kind."""
-
-        def tell(done: int, total: int) -> None:
-            self._tell(round((number + done / total) * self._training), self._total)
-
-        return tell
-
-    def trained(self) -> None:
-        """Both are trained."""
-        self._tell(len(KINDS) * self._training, self._total)
-
-    def row(self, done: int) -> None:
-        """More rows of a grid."""
-        self._rows += done
-        self._tell(min(self._total, len(KINDS) * self._training + self._rows * self._row), self._total)
-
-
-def weights(moment: "Moment") -> "Mapping[str, Tensor]":
-    """All parameters of each net, (nets, parameters)."""
-    import torch
-
-    links = [link for link in moment.net.links if isinstance(link.joined, torch.nn.Parameter)]
-    nets = range(moment.net.count)
-    return {"weights": torch.stack([torch.cat([link.of(n).flatten() for link in links]) for n in nets])}

@@ -56,31 +56,6 @@ def shaped(net: nn.Module, vector: Tensor) -> Direction:
     return {name: part.view_as(p) for (name, p), part in zip(parameters.items(), parts, strict=True)}
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """The plane in which a training moved most.
-
-    directions: (2, parameters), orthonormal; places: (epochs + 1, 2) of the weights in the plane, the last at 0;
-    explained: (2,) share of the squared distances from the last weights that lies along each.
-    """
-
-    directions: Tensor
-    places: Tensor
-    explained: Tensor
-
-    @classmethod
-    def of(cls, weights: Tensor) -> "Trajectory":
-        """Principal components of the weights (epochs + 1, parameters) about the last ones, as Li et al. took them."""
-        moved = (weights[:-1] - weights[-1]).double()
-        size, vectors = torch.linalg.eigh(moved @ moved.T)  # (epochs,), few; the parameters are many
-        size = size.clamp(min=0)
-        directions = vectors[:, -2:].T.flip(0) @ moved
-        directions = directions / directions.norm(dim=1, keepdim=True).clamp(min=1e-300)
-        directions = directions * directions.sum(1, keepdim=True).sign()
-        places = torch.cat([moved, torch.zeros_like(moved[:1])]) @ directions.T
-        return cls(directions.to(weights.dtype), places, size[-2:].flip(0) / size.sum())
-
-
 class Plane:
     """A plane through a net's weights, and several of its points evaluated side by side."""
 
@@ -122,6 +97,12 @@ class Plane:
                 place = points.to(parts[0].device, parts[0].dtype)
                 moved = torch.tensordot(place[:, : len(parts)], torch.stack(parts), dims=1)  # (points, *shape)
                 link.joined.copy_((self._start[link.name] + moved).view_as(link.joined))
+
+
+def loss_at(net: nn.Module, examples: Examples, objective: Objective, *, batch_statistics: bool) -> float:
+    """Loss of the net as it is; it is left so."""
+    one = SideBySide([copy.deepcopy(net)])
+    return float(evaluate(one, examples, objective, batch_statistics=batch_statistics)[0])
 
 
 def share_not_convex(surface: Tensor, step: float) -> float:

@@ -17,12 +17,12 @@ from resexp.training.landscape import (
     Direction,
     Plane,
     Surfaces,
-    Trajectory,
     filter_normalised,
     row_points,
     share_not_convex,
 )
 from resexp.training.objective import classification
+from resexp.training.trajectory import Trajectory
 
 LAB = Lab("landscape", seed=4, dtype="float64")
 
