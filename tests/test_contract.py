@@ -16,12 +16,14 @@ from resexp.core.table import Table
 from resexp.core.tabular import to_csv
 from resexp.runs.registry import experiments
 from resexp.runs.settings import Settings
+from resexp.training import checkpoint
 from resexp_cli.main import main
 
 EXPERIMENTS = list(experiments().values())
 
 
 ENSEMBLES = [e for e in EXPERIMENTS if issubclass(e, Ensemble)]
+RESUMING = [e for e in EXPERIMENTS if e.resumes]
 named = {"ids": lambda e: e.name()}
 
 
@@ -69,6 +71,47 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(experiment: 
     first = computed(1, 1)
     assert computed(1, 2) == first
     assert (computed(2, 1) != first) == experiment.random
+
+
+class KilledError(Exception):
+    """What stands for a kill."""
+
+
+@pytest.mark.parametrize("experiment", RESUMING, **named)
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
+    experiment: type[Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Killed twice or more; each time it goes on where it stood, and nothing is left of it in the end."""
+    monkeypatch.setenv("RESEXP_CHECKPOINTS", str(tmp_path))
+    told: list[int] = []
+
+    def computed(life: float) -> str:
+        lived: list[int] = []
+
+        def progress(done: int, total: int) -> None:
+            told.append(done)
+            lived.append(done)
+            if len(lived) > life:
+                raise KilledError
+
+        lab = Lab(experiment.name(), seed=1, progress=progress)
+        result = experiment.parse(small(experiment)).compute(lab)
+        return to_csv(result.columns, result.rows)
+
+    whole, steps = computed(math.inf), len(told)
+    monkeypatch.setattr(checkpoint, "SELDOM", 0.0)
+    lives = 1
+    while True:
+        try:
+            again = computed(max(1, steps // 4))
+            break
+        except KilledError:
+            lives += 1
+            assert any(tmp_path.rglob("state.json"))
+            assert lives < 40
+    assert lives > 2
+    assert again == whole
+    assert not any(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("experiment", ENSEMBLES, **named)

@@ -1,28 +1,14 @@
-"""The degradation experiment: rows as declared, verdicts on orderings, and a killed run that goes on."""
-
-from collections.abc import Iterator
-from pathlib import Path
+"""The degradation experiment: rows as declared, and verdicts on orderings."""
 
 import pytest
 import torch
 
 from resexp.core.lab import Lab
 from resexp.core.result import STATISTICS_COLUMNS, Result
-from resexp.core.tabular import to_csv
 from resexp.experiments.degradation import Degradation
-from resexp.training import checkpoint
 from resexp.training.history import History
 
 SMALL = {"shallow": 8, "deep": 14, "width": 2, "seeds": 2, "limit": 64, "batch": 32, "epochs": 2}
-
-
-class KilledError(Exception):
-    """What stands for a kill."""
-
-
-@pytest.fixture(autouse=True)
-def _own_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESEXP_CHECKPOINTS", str(tmp_path / "checkpoints"))
 
 
 def run(**more: object) -> Result:
@@ -36,33 +22,6 @@ def test_rows_are_the_declared_ones() -> None:
     nets = ("plain:8", "plain:14", "residual:8", "residual:14")
     assert places == [(q, n, e) for q in ("train_loss", "train_error", "test_error") for n in nets for e in (1, 2)]
     assert all(row["draws"] == 2 for row in result.rows)
-
-
-def test_a_killed_run_goes_on_to_the_same_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run()
-    monkeypatch.setattr(checkpoint, "SELDOM", 0.0)
-
-    def lab(life: int) -> Lab:
-        calls: Iterator[int] = iter(range(10**9))
-
-        def progress(done: int, total: int) -> None:
-            if next(calls) == life:
-                raise KilledError
-
-        return Lab("degradation", seed=1, progress=progress)
-
-    experiment = Degradation.parse(SMALL)
-    lives = 0
-    while True:
-        try:
-            result = experiment.compute(lab(3))
-            break
-        except KilledError:
-            lives += 1
-            assert any((tmp_path / "checkpoints").rglob("state.json"))
-    assert 3 <= lives <= 6
-    assert to_csv(result.columns, result.rows) == to_csv(whole.columns, whole.rows)
-    assert not any((tmp_path / "checkpoints").rglob("*.safetensors"))
 
 
 def test_a_diverged_net_is_a_result_and_named() -> None:

@@ -1,6 +1,5 @@
 """The landscape experiment: points of a grid as rows, bands that are the whole, runs that go on, bad input."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,20 +7,9 @@ import pytest
 from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
 from resexp.core.result import STATISTICS_COLUMNS, Result
-from resexp.core.tabular import to_csv
 from resexp.experiments.landscape import Landscape
-from resexp.training import checkpoint
 
 SMALL = {"depth": 8, "width": 2, "seeds": 2, "limit": 64, "batch": 32, "epochs": 2, "points": 9, "sample": 16}
-
-
-class KilledError(Exception):
-    """What stands for a kill."""
-
-
-@pytest.fixture(autouse=True)
-def _own_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESEXP_CHECKPOINTS", str(tmp_path / "checkpoints"))
 
 
 def run(**more: object) -> Result:
@@ -64,28 +52,6 @@ def test_bands_are_the_whole_and_share_their_nets(tmp_path: Path) -> None:
     assert steps[0] > steps[1], "the second band trained again"
     assert not list((tmp_path / "checkpoints").rglob("*.safetensors"))
     assert {family.verdict for one in bands for family in one.families} == {"no theory"}
-
-
-def test_a_killed_run_goes_on_to_the_same_csv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    whole = run()
-    monkeypatch.setattr(checkpoint, "SELDOM", 0.0)
-    lives = 0
-    while True:
-        calls: Iterator[int] = iter(range(10**9))
-
-        def progress(done: int, total: int, calls: Iterator[int] = calls) -> None:
-            if next(calls) == 18:
-                raise KilledError
-
-        try:
-            result = Landscape.parse(SMALL).compute(Lab("landscape", seed=1, progress=progress))
-            break
-        except KilledError:
-            lives += 1
-            assert lives < 40
-    assert lives > 2
-    assert to_csv(result.columns, result.rows) == to_csv(whole.columns, whole.rows)
-    assert not list((tmp_path / "checkpoints").rglob("*.safetensors"))
 
 
 def test_training_mode_is_not_judged_and_gives_other_losses() -> None:

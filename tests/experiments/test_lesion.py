@@ -1,7 +1,4 @@
-"""Lesions: what is cut is cut, what is moved is moved, and a killed run goes on."""
-
-from collections.abc import Iterator
-from pathlib import Path
+"""Lesions: what is cut is cut, and what is moved is moved."""
 
 import numpy as np
 import pytest
@@ -11,24 +8,14 @@ from torch import nn
 from resexp.core.assessment import assess
 from resexp.core.lab import Lab
 from resexp.core.result import STATISTICS_COLUMNS, Result
-from resexp.core.tabular import to_csv
 from resexp.experiments.lesion import CLAIMS, SINGLE, Lesion
 from resexp.nets import zoo
 from resexp.nets.residual import ResidualNet
 from resexp.nets.small_vgg import small_vgg
-from resexp.training import checkpoint, lesions
+from resexp.training import lesions
 from resexp.training.data.dataset import Examples
 
 SMALL = {"depth": 14, "width": 2, "seeds": 2, "limit": 64, "batch": 32, "epochs": 2, "choices": 2}
-
-
-class KilledError(Exception):
-    """What stands for a kill."""
-
-
-@pytest.fixture(autouse=True)
-def _own_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESEXP_CHECKPOINTS", str(tmp_path / "checkpoints"))
 
 
 def net(name: str) -> nn.Module:
@@ -123,7 +110,7 @@ def run(**more: object) -> Result:
     return Lesion.parse({**SMALL, **more}).compute(Lab("lesion", seed=1))
 
 
-def test_rows_are_the_declared_ones_and_a_killed_run_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rows_are_the_declared_ones() -> None:
     whole = run()
     assert whole.columns == ("net", "number", "quantity", *STATISTICS_COLUMNS)
     places = {(row["quantity"], row["net"]) for row in whole.rows}
@@ -134,20 +121,6 @@ def test_rows_are_the_declared_ones_and_a_killed_run_goes_on(monkeypatch: pytest
         shares = [row["mean"] for row in whole.rows if row["quantity"] == quantity]
         assert len(shares) == 7
         assert sum(x for x in shares if isinstance(x, float)) == pytest.approx(1)
-    monkeypatch.setattr(checkpoint, "SELDOM", 0.0)
-    calls: Iterator[int] = iter(range(10**9))
-
-    def progress(done: int, total: int) -> None:
-        if next(calls) == 5:
-            raise KilledError
-
-    experiment = Lesion.parse(SMALL)
-    with pytest.raises(KilledError):
-        experiment.compute(Lab("lesion", seed=1, progress=progress))
-    assert any((tmp_path / "checkpoints").rglob("state.json"))
-    again = experiment.compute(Lab("lesion", seed=1))
-    assert to_csv(again.columns, again.rows) == to_csv(whole.columns, whole.rows)
-    assert not any((tmp_path / "checkpoints").rglob("state.json"))
 
 
 def test_verdicts_are_on_the_median_over_layers() -> None:

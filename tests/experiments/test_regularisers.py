@@ -1,6 +1,5 @@
-"""Costs of regularised nets that are known, a policy that must learn, and what a killed run goes on with."""
+"""Costs of regularised nets that are known, and a policy that must learn."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -10,14 +9,12 @@ from torch import nn
 from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
 from resexp.core.result import Result
-from resexp.core.tabular import to_csv
 from resexp.experiments.regularisers import ALL, Regularisers
 from resexp.nets.blockdrop import BlockDrop
 from resexp.nets.residual import ResidualNet
 from resexp.nets.zoo import factory
 from resexp.training.block_policy import policy_loss, train_policy, used_blocks
 from resexp.training.branch_counts import branch_operations, operations
-from resexp.training.checkpoint import Checkpoint
 from resexp.training.data.dataset import Data, Examples
 from resexp.training.regularised import lesion_error, mix_evenly
 
@@ -140,31 +137,6 @@ def test_the_gradient_of_the_policy_is_that_of_its_expected_reward() -> None:
     (wanted,) = torch.autograd.grad(-expected, policy.logits)
     assert policy.logits.grad is not None
     torch.testing.assert_close(policy.logits.grad, wanted.float(), rtol=0.0, atol=0.01)
-
-
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in the training with stochastic depth, whose counts are kept as well."""
-    monkeypatch.setenv("RESEXP_CHECKPOINTS", str(tmp_path))
-    asked = ("none", "stochastic-depth")
-    whole = computed(regulariser=asked)
-    monkeypatch.setattr(Checkpoint, "is_due", lambda *_, **__: True)
-    steps = 0
-
-    class KilledError(Exception):
-        pass
-
-    def count(done: int, total: int) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == 15:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        Regularisers.parse({**SMALL, "regulariser": asked}).compute(dataclasses.replace(LAB, progress=count))
-    assert any(tmp_path.rglob("*.safetensors"))
-    again = computed(regulariser=asked)
-    assert to_csv(again.columns, again.rows) == to_csv(whole.columns, whole.rows)
-    assert not any(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize(

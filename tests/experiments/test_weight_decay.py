@@ -1,20 +1,16 @@
-"""The equivalence of decay and an exponential rate, what epsilon does to it, and that a killed run goes on."""
+"""The equivalence of decay and an exponential rate, and what epsilon does to it."""
 
-import dataclasses
 import math
 from typing import Any
 
 import pytest
 import torch
 
-import resexp.training.fit as loop
 from resexp.core.errors import UsageError
 from resexp.core.lab import Lab
 from resexp.core.result import Result
-from resexp.core.tabular import to_csv
 from resexp.experiments.weight_decay import WeightDecay
 from resexp.nets.zoo import factory
-from resexp.training.checkpoint import Checkpoint
 from resexp.training.scale_invariance import difference, set_epsilon
 
 SMALL = {"seeds": 2, "limit": 64, "batch": 16, "epochs": 2, "width": 2}
@@ -85,39 +81,6 @@ def test_small_weights_are_the_same_function_of_the_batch_only_without_epsilon()
             for weight in net.parameters():
                 if weight.dim() == 4:
                     weight.mul_(1e3)
-
-
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in the second training, with a checkpoint at every step; the rows are the same bytes."""
-    monkeypatch.setenv("RESEXP_CHECKPOINTS", str(tmp_path))
-    whole = computed()
-    monkeypatch.setattr(Checkpoint, "is_due", lambda *_, **__: True)
-    steps = 0
-
-    class KilledError(Exception):
-        pass
-
-    def count(done: int, total: int) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == 13:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        WeightDecay.parse(SMALL).compute(dataclasses.replace(LAB, progress=count))
-    assert any(tmp_path.rglob("*.safetensors"))
-    began: list[int] = []
-    original = loop._Run._restore
-
-    def restore(run: Any, checkpoint: Checkpoint) -> None:
-        original(run, checkpoint)
-        began.append(run.step)
-
-    monkeypatch.setattr(loop._Run, "_restore", restore)
-    again = computed()
-    assert began[0] > 0
-    assert to_csv(again.columns, again.rows) == to_csv(whole.columns, whole.rows)
-    assert not any(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize(
