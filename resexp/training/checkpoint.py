@@ -30,6 +30,8 @@ from resexp.core.lab import Lab
 from resexp.nets.tensor_file import from_bytes, to_bytes
 
 FORMAT = 1
+OLD = 60 * 24 * 3600.0
+"""Seconds after which a checkpoint that nobody wrote to is forgotten."""
 SELDOM = 20.0
 """Seconds of training that may be lost: no more often is a checkpoint written, and none in a shorter experiment."""
 
@@ -112,7 +114,19 @@ def checkpoint_of(experiment: Experiment, lab: Lab) -> Checkpoint:
         "versions": [__version__, torch.__version__],
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    _forget_old(_home())
     return Checkpoint(_home() / lab.experiment / digest, SELDOM)
+
+
+def _forget_old(home: Path) -> None:
+    """Remove the checkpoints of runs that were killed and in so long never taken up again."""
+    for folder in home.glob(f"*/{'[0-9a-f]' * 16}"):
+        if folder.is_symlink() or not any(folder.rglob("state.json")):
+            continue  # not ours
+        with suppress(OSError):  # another run may remove it as well
+            newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+            if time.time() - newest > OLD:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _home() -> Path:

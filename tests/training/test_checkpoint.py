@@ -1,6 +1,8 @@
 """A training that is killed, again and again, ends as if it had not been; what is damaged is refused."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from resexp.core.errors import ResexpError
 from resexp.core.lab import Lab
+from resexp.experiments.degradation import Degradation
 from resexp.nets import zoo
 from resexp.nets.tensor_file import from_bytes, to_bytes
 from resexp.training import checkpoint as checkpoints
@@ -140,3 +143,26 @@ def test_tensors_come_back_as_they_were_and_pieces_of_a_file_are_refused() -> No
     for length in range(0, len(content), 7):
         with pytest.raises(ValueError, match=r"file|shape|Expecting"):
             from_bytes(content[:length])
+
+
+def test_only_what_nobody_took_up_again_for_long_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESEXP_CHECKPOINTS", str(tmp_path))
+    experiment = Degradation.parse({})
+    kept = checkpoints.checkpoint_of(experiment, LAB).part("plain")
+    kept.save({"x": torch.ones(1)}, {})
+    foreign = tmp_path / "mine" / ("0" * 16) / "thesis.tex"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("years of work")
+
+    def age(days: float) -> None:
+        when = time.time() - days * 24 * 3600
+        for path in tmp_path.rglob("*"):
+            os.utime(path, (when, when))
+
+    age(59)
+    checkpoints.checkpoint_of(experiment, LAB)
+    assert kept.load() is not None
+    age(61)
+    checkpoints.checkpoint_of(experiment, LAB)
+    assert kept.load() is None
+    assert foreign.exists()
