@@ -5,13 +5,13 @@ Before them the panels of curves that an experiment shows beside its rows, one s
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resexp.core.errors import MissingError, ResexpError, UsageError
-from resexp.core.experiment import Plot, Surface
+from resexp.core.experiment import Experiment, Plot, Surface
 from resexp.core.result import Value
 from resexp.report.strips import COLOURS, curve_panels, draw_strips, said_of
 from resexp.report.text import plain
@@ -33,12 +33,17 @@ LINE, COLUMN = 0.16, 1.8
 MOST_COLUMNS = 3
 
 
-def check_plot(outcome_type: type[Any], path: Path) -> None:
+def check_plot(outcome_type: type[Experiment], path: Path) -> None:
     """Raise UsageError or MissingError where a figure could not be drawn into this file."""
     if path.suffix not in FORMATS:
         raise UsageError(f"--plot {path}: the name must end in {', '.join(FORMATS)}.")
-    if outcome_type.plot is None and not outcome_type.sketched:
-        raise UsageError(f"--plot {path}: {outcome_type.name()} has nothing to draw.")
+    check_drawable(outcome_type)
+
+
+def check_drawable(experiment: type[Experiment]) -> None:
+    """Raise UsageError where results of the experiment have no figure, MissingError where nothing here can draw."""
+    if experiment.plot is None and not experiment.sketched:
+        raise UsageError(f"--plot: {experiment.name()} has nothing to draw.")
     try:
         import matplotlib as _  # noqa: F401
     except ImportError:
@@ -47,66 +52,67 @@ def check_plot(outcome_type: type[Any], path: Path) -> None:
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """Draw the outcomes of one experiment into a file. Raises ResexpError where it cannot be written."""
-    import matplotlib as mpl
+    with _style():
+        _save(figure_of(outcomes), path)
+
+
+def figure_of(outcomes: Sequence[Outcome]) -> "Figure":
+    """The figure of the outcomes of one experiment. Raises UsageError where there is nothing to draw."""
     from matplotlib.figure import Figure
 
-    if outcomes[0].cell.experiment.sketched:
-        _draw_sketches(outcomes, path)
-        return
-    plot = type(outcomes[0].cell.experiment).plot
-    if plot is None:
-        raise UsageError(f"{outcomes[0].cell.name} has nothing to draw.")
-    if isinstance(plot, Surface):
-        _draw_surfaces(outcomes, plot, path)
-        return
+    experiment = outcomes[0].cell.experiment
+    plot = type(experiment).plot
+    with _style():
+        figure = Figure(layout="constrained")
+        middle = 0.5
+        if experiment.sketched:
+            _draw_sketches(figure, outcomes)
+        elif plot is None:
+            raise UsageError(f"{outcomes[0].cell.name} has nothing to draw.")
+        elif isinstance(plot, Surface):
+            from resexp.report.surface import draw_surfaces
+
+            draw_surfaces(figure, outcomes, plot)
+        else:
+            middle = _draw_panels(figure, outcomes, plot)
+        figure.suptitle(_title(outcomes), x=middle)
+    return figure
+
+
+def _style() -> AbstractContextManager[None]:
+    """One style for all figures; text stays text in SVG, and the same figure is the same bytes."""
+    import matplotlib as mpl
+
+    return mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9})
+
+
+def _draw_panels(figure: "Figure", outcomes: Sequence[Outcome], plot: Plot) -> float:
+    """A panel a quantity; where the middle of the panels is, as a share of the figure's width."""
     strips, panels = curve_panels(outcomes), _panels(outcomes)
     count = len(strips) + len(panels)
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9}):
-        columns = 3 if count == 3 else min(2, count)
-        lines = -(-count // columns)
-        height = max([3.3, *(0.6 + 0.6 * len(panel) for panel in strips.values())])
-        figure = Figure(figsize=(4.6 * columns, height * lines), layout="constrained")
-        axes = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axis, name in zip(axes, strips, strict=False):
-            draw_strips(axis, name, strips[name])
-        for axis, panel in zip(axes[len(strips) :], panels, strict=False):
-            _draw_panel(axis, outcomes, plot, panel)
-        for axis in axes[count:]:
-            axis.set_axis_off()
-        panels_share = _draw_legends(figure, axes)
-        figure.suptitle(_title(outcomes), x=panels_share / 2)
-        _save(figure, path)
+    columns = 3 if count == 3 else min(2, count)
+    lines = -(-count // columns)
+    height = max([3.3, *(0.6 + 0.6 * len(panel) for panel in strips.values())])
+    figure.set_size_inches(4.6 * columns, height * lines)
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis, name in zip(axes, strips, strict=False):
+        draw_strips(axis, name, strips[name])
+    for axis, panel in zip(axes[len(strips) :], panels, strict=False):
+        _draw_panel(axis, outcomes, plot, panel)
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    return _draw_legends(figure, axes) / 2
 
 
-def _draw_sketches(outcomes: Sequence[Outcome], path: Path) -> None:
+def _draw_sketches(figure: "Figure", outcomes: Sequence[Outcome]) -> None:
     """One sketch under another, a setting each."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     cells = [outcome.cell for outcome in outcomes]
     widths, heights = zip(*(cell.experiment.sketch_size() for cell in cells), strict=True)
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9}):
-        figure = Figure(figsize=(max(widths), sum(heights)), layout="constrained")
-        axes = figure.subplots(len(cells), squeeze=False, height_ratios=heights).ravel()
-        for axis, cell in zip(axes, cells, strict=True):
-            cell.experiment.sketch(axis)
-            axis.set_title(said_of([cell], cells), fontsize=9)
-        figure.suptitle(_title(outcomes))
-        _save(figure, path)
-
-
-def _draw_surfaces(outcomes: Sequence[Outcome], plot: Surface, path: Path) -> None:
-    """Surfaces in place of panels of rows."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    from resexp.report.surface import draw_surfaces
-
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 8}):
-        figure = Figure(layout="constrained")
-        draw_surfaces(figure, outcomes, plot)
-        figure.suptitle(_title(outcomes))
-        _save(figure, path)
+    figure.set_size_inches(max(widths), sum(heights))
+    axes = figure.subplots(len(cells), squeeze=False, height_ratios=heights).ravel()
+    for axis, cell in zip(axes, cells, strict=True):
+        cell.experiment.sketch(axis)
+        axis.set_title(said_of([cell], cells), fontsize=9)
 
 
 def _save(figure: "Figure", path: Path) -> None:

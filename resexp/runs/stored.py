@@ -66,10 +66,10 @@ class Stored:
 
     @property
     def is_beyond_files(self) -> bool:
-        """Whether no file tells if it is wanted: a flag, the environment or a later version had a part in it."""
+        """Whether no file tells if it is wanted: a flag, the environment, code or a later version had a part in it."""
         installed = registry.experiments().get(self.experiment)
         sources = self.run.get("sources") or {}
-        overridden = any(sources.get(name) in {"flag", "environment"} for name in self.described)
+        overridden = any(sources.get(name) in {"flag", "environment", "python"} for name in self.described)
         return overridden or installed is None or self.run["version"] > installed.version
 
     @cached_property

@@ -80,7 +80,7 @@ BATCHES = {
     "experiments:\n  a: {experiment: variance, set: {dpeth: 3}}\n": "did you mean 'depth'?)",
     "experiments:\n  ../a: {experiment: paths}\n": "cannot name results",
     "experiments:\n  a: {experiment: paths, plot: ../a.svg}\n": "inside the results folder",
-    "experiments:\n  a: {experiment: parameters, plot: a.svg}\n": "a: --plot a.svg: parameters has nothing to draw.",
+    "experiments:\n  a: {experiment: parameters, plot: a.svg}\n": "a: --plot: parameters has nothing to draw.",
     "experiments:\n  a: {experiment: paths}\n  b: {experiment: variance, set: {depth: 100000, width: 100000}}\n": (
         "b: depth 100000, width 100000"
     ),

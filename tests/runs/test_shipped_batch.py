@@ -36,6 +36,7 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
         "paths",
         "parameters",
         "regularisers",
+        "smoothness",
         "unet-sizes",
         "unravel",
         "weight-decay",

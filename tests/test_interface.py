@@ -1,0 +1,115 @@
+"""What Python code calls: the same numbers as the command, stored and read back, as tables and figures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars
+import pytest
+
+import resexp
+from resexp.core.errors import MissingError, ResexpError, UsageError
+from resexp_cli.main import main
+
+
+def test_a_run_has_the_bytes_of_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = resexp.run("variance", depth=5, width=16, draws=32, seed=3)
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "variance",
+                "--depth",
+                "5",
+                "--width",
+                "16",
+                "--draws",
+                "32",
+                "--seed",
+                "3",
+                "--format",
+                "csv",
+                "--no-save",
+                "-q",
+            ]
+        )
+    assert found.to_csv() == capsys.readouterr().out
+    assert found.columns == tuple(found.table[0])
+    assert {family.verdict for family in found.families} >= {"agree"}
+    assert found.to_polars().columns == list(found.columns)
+    assert "activation" in found._repr_html_()
+    assert "<variance: " in repr(found)
+
+
+def test_a_sweep_is_a_product_and_a_sequence_of_its_settings() -> None:
+    found = resexp.sweep("paths", blocks=[5, 7, 9])
+    assert len(found) == 3
+    assert [one.parameters[0]["blocks"] for one in found] == [5, 7, 9]
+    assert found.columns[0] == "blocks"
+    assert found[1].table == [
+        {k: v for k, v in row.items() if k != "blocks"} for row in found.table if row["blocks"] == 7
+    ]
+    assert len(found[1:]) == 2
+    assert len(resexp.sweep("variance", quick=True, scheme=["residual", "rescaled"], depth=[2, 3], draws=4)) == 4
+
+
+def test_what_was_stored_is_loaded_from_folder_glob_and_cell(tmp_path: Path) -> None:
+    made = resexp.sweep("paths", blocks=[5, 7], out=tmp_path)
+    assert not made.outcomes[0].read_back
+    assert resexp.run("paths", blocks=5, out=tmp_path).outcomes[0].read_back
+    folder = resexp.load(tmp_path)
+    assert sorted(row["blocks"] for row in folder.headline) == sorted(row["blocks"] for row in made.headline)
+    assert resexp.load(f"{tmp_path}/paths/*").table == folder.table
+    cell = next((tmp_path / "paths").iterdir())
+    assert resexp.load(cell).table in [one.table for one in made]
+    resexp.run("parameters", out=tmp_path)
+    with pytest.raises(UsageError, match="one experiment at a time"):
+        resexp.load(tmp_path)
+    (cell / "result.csv").write_text("x")
+    with pytest.raises(ResexpError, match="is not what was stored there"):
+        resexp.load(cell)
+
+
+def test_a_figure_is_returned_and_written(tmp_path: Path) -> None:
+    found = resexp.run("paths", blocks=6)
+    figure = found.plot(tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+    assert figure.axes
+    with pytest.raises(UsageError, match="nothing to draw"):
+        resexp.run("parameters").plot()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: resexp.run("varience"), "did you mean 'variance'"),
+        (lambda: resexp.run("variance", dept=5), "did you mean"),
+        (lambda: resexp.run("variance", depth="deep"), "depth"),
+        (lambda: resexp.run("variance", seed=-1), "seed"),
+        (lambda: resexp.sweep("variance", depth=[]), "empty"),
+        (lambda: resexp.load("nowhere"), "no stored result"),
+    ],
+)
+def test_what_is_wrong_is_said(call: object, said: str) -> None:
+    with pytest.raises(ResexpError, match=said):
+        call()  # type: ignore[operator]
+
+
+def test_pandas_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingError, match="pip install pandas"):
+        resexp.run("paths", blocks=5).to_pandas()
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(MissingError, match="parquet"):
+        resexp.run("paths", blocks=5).to_polars()
+
+
+def test_no_torch_before_a_run_needs_it() -> None:
+    code = "import sys, resexp; resexp.run; resexp.run('paths', blocks=5); print('torch' in sys.modules, dir(resexp))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("False ")
+    assert "sweep" in done.stdout
+
+
+def test_polars_reads_numbers_as_numbers() -> None:
+    frame = resexp.run("variance", quick=True, draws=8).to_polars()
+    assert frame["mean"].dtype == polars.Float64
