@@ -126,7 +126,7 @@ class FamilyResult:
     verdict: str
     p_value: float | None
     sentence: str
-    moments: Mapping[str, Any] | None = None
+    moments: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
