@@ -130,8 +130,8 @@ def test_a_theory_made_wrong_is_caught(experiment: type[Ensemble]) -> None:
     assert set(verdicts.values()) == {Verdict.DISAGREE}, verdicts
 
 
-def _worsened(right: Prediction, place: int) -> Prediction:
-    shift = 0.2 * place
+def _worsened(right: Prediction, place: object) -> Prediction:
+    shift = 0.2 * place if isinstance(place, int) else 0.0
 
     def moved(x: float | None, by: float) -> float | None:
         return None if x is None else x + by

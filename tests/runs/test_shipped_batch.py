@@ -26,6 +26,7 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
         "degradation",
         "dead-units",
         "gamma",
+        "hessian",
         "independence",
         "landscape",
         "lesion",
