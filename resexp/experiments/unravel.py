@@ -1,10 +1,12 @@
 """A chain of residual or dense blocks unravelled: the network as one expression, its derivative, and its graph.
 
+    sequential h[k] = f_k[h[k-1]]                 y = f4[f3[f2[f1[x]]]]
     residual   h[k] = h[k-1] + f_k[h[k-1]]        y = x + f1[x] + f2[x + f1[x]] + f3[x + f1[x] + f2[x + f1[x]]] + ...
     dense      h[k] = [h[k-1], f_k[h[k-1]]]       y = [x, f1[x], f2[x, f1[x]], f3[x, f1[x], f2[x, f1[x]]], ...]
 
-The term of f_k takes all terms before it. So x is written 2^K times, once for each path from x to y, and f_i 2^(K-i)
-times, once for each term of the derivative with respect to its output (equation 11.6 is i = 1, K = 4):
+A sequential network is one term, with one path, and its derivative one product (equations 11.1-11.3, figure 11.1). In
+the other two the term of f_k takes all terms before it. So x is written 2^K times, once for each path from x to y, and
+f_i 2^(K-i) times, once for each term of the derivative with respect to its output (equation 11.6 is i = 1, K = 4):
 
     dy/df_i = sum over i < j < k < ... of (df_j/df_i) (df_k/df_j) ...
 
@@ -19,8 +21,8 @@ initialisation, 6 units, 4 more a dense block. The terms are evaluated as they a
 again, and the products as they are written from Jacobians of single branches. Every number is compared with the output
 of the network and its derivative by autograd, to 1e-12 of the largest. All of it is exact.
 
-Source: Prince 2023, equations 11.4-11.6, figure 11.4, problems 11.1, 11.3 and 11.11; Veit, Wilber and Belongie 2016;
-Huang et al. 2017.
+Source: Prince 2023, equations 11.1-11.6, figures 11.1 and 11.4, problems 11.1, 11.3 and 11.11; Veit, Wilber and
+Belongie 2016; Huang et al. 2017.
 """
 
 from collections.abc import Iterable, Iterator
@@ -48,11 +50,13 @@ FILLS = ("#ffffff", "#f5c992", "#d0d0d0", "#a9def0", "#bfe3b4", "#ecc6dc")
 
 
 class Unravel(Table):
-    """A residual or dense network and its derivative, written out over all paths."""
+    """A sequential, residual or dense network and its derivative, written out over all paths."""
 
-    blocks: int = param(4, "residual or dense blocks K", ge=1, le=12)
+    blocks: int = param(4, "blocks K", ge=1, le=12)
     block: int = param(1, "block i whose output the network is differentiated by; 0 for the input x", ge=0)
-    network: Literal["residual", "densenet"] = param("residual", "blocks that add their output, or concatenate it")
+    network: Literal["residual", "densenet", "sequential"] = param(
+        "residual", "blocks that add their output to their input, concatenate both, or pass on their output alone"
+    )
     form: Literal["text", "latex", "dot"] = param("text", "how `written` is written; dot is the graph, for Graphviz")
 
     axes = ("line",)
@@ -62,6 +66,7 @@ class Unravel(Table):
     examples = (
         "unravel --blocks 4",
         "unravel --blocks 3 --block 0 --network densenet",
+        "unravel --network sequential",
         "unravel --blocks 4 --form latex",
         "unravel --blocks 4 --form dot",
         "unravel --blocks 4 --form dot --format text",
@@ -83,14 +88,14 @@ class Unravel(Table):
         from resexp.theory import unravelling as theory
 
         if self.form == "dot":
-            drawn = theory.graph(self.blocks, self.block)
+            drawn = theory.graph(self.blocks, self.block, self._join)
             labels = {node.name: self._label(node) for node in drawn.nodes}
             fills = {node.name: _fill(node) for node in drawn.nodes}
             for line, written in enumerate(theory.dot_lines(drawn, labels, fills), 1):
                 yield {"quantity": "graph", "written": written, "line": line}
             return
         notation = theory.Notation(self.form)
-        terms = theory.expansion(self.blocks)
+        terms = theory.expansion(self.blocks, self._join)
         for line, written in enumerate(theory.output_lines(self.blocks, self._join, notation), 1):
             yield {"quantity": "output", "written": written, "paths": terms[line - 1].count(0), "line": line}
         lines = theory.derivative_lines(self.blocks, self.block, self._join, notation)
@@ -104,15 +109,16 @@ class Unravel(Table):
         """What is written, counted; and how many numbers of a real network it gives."""
         from resexp.theory import unravelling as theory
 
-        terms = theory.expansion(self.blocks)
-        yield "paths", sum(term.count(0) for term in terms), 2**self.blocks
+        terms = theory.expansion(self.blocks, self._join)
+        double = 1 if self._join == "none" else 2
+        yield "paths", sum(term.count(0) for term in terms), self._paths
         if self.block:
             through = sum(term.paths_through(self.block) for term in terms)
-            yield "paths_through_block", through, 2 ** (self.blocks - 1)
+            yield "paths_through_block", through, double ** (self.blocks - 1)
             times = sum(term.count(self.block) for term in terms)
-            yield "occurrences_of_block", times, 2 ** (self.blocks - self.block)
-        chains = theory.chains(self.blocks, self.block)
-        yield "terms_of_derivative", len(chains), 2 ** (self.blocks - self.block)
+            yield "occurrences_of_block", times, double ** (self.blocks - self.block)
+        chains = theory.chains(self.blocks, self.block, self._join)
+        yield "terms_of_derivative", len(chains), double ** (self.blocks - self.block)
         net = RealNet(self.blocks, self._join)
         yield "outputs_equal_to_network", *_same(net.written_output(terms), net.output())
         written, right = net.written_derivative(self.block, chains), net.autograd(self.block)
@@ -121,7 +127,7 @@ class Unravel(Table):
     def notes(self) -> Iterable[str]:
         """How to read what is written."""
         if self.form == "dot":
-            join = "" if self.network == "residual" else " ‖ concatenates."
+            join = " ‖ concatenates." if self.network == "densenet" else ""
             yield f"Each x starts one path; what comes after the chosen block is bold.{join}"
             return
         signal = f"f{self.block}" if self.block else "x"
@@ -134,25 +140,30 @@ class Unravel(Table):
 
     def sketch_size(self) -> tuple[float, float]:
         """Width and height of the drawing, inches."""
-        return 2.2 + 1.1 * self.blocks, 0.8 + 0.24 * 2**self.blocks
+        return 2.2 + 1.1 * self.blocks, 0.8 + 0.24 * self._paths
 
     def sketch(self, axis: "Axes") -> None:
         """Draw the graph on empty axes. Raises UsageError where it would be too large."""
         from resexp.theory.unravelling import graph
 
-        if self.blocks > MOST_BLOCKS_DRAWN:
+        if self._paths > 2**MOST_BLOCKS_DRAWN:
             raise UsageError(
                 f"--plot draws the {2**MOST_BLOCKS_DRAWN} paths of {MOST_BLOCKS_DRAWN} blocks at most, and "
                 f"{self.blocks} blocks have {2**self.blocks}; --form dot writes them."
             )
-        self._draw(axis, graph(self.blocks, self.block))
+        self._draw(axis, graph(self.blocks, self.block, self._join))
 
     @property
     def _join(self) -> "Join":
-        return "sum" if self.network == "residual" else "concatenation"
+        joins: dict[str, Join] = {"residual": "sum", "densenet": "concatenation", "sequential": "none"}
+        return joins[self.network]
+
+    @property
+    def _paths(self) -> int:
+        return 1 if self.network == "sequential" else 2**self.blocks
 
     def _label(self, node: "Node") -> str:
-        join = "+" if self.network == "residual" else "‖"
+        join = "‖" if self.network == "densenet" else "+"
         return {"input": "x", "output": "y", "join": join, "function": f"f{node.block}"}[node.kind]
 
     def _draw(self, axis: "Axes", drawn: "Graph") -> None:
@@ -171,7 +182,7 @@ class Unravel(Table):
             label = self._label(node)
             axis.text(node.x, node.y, label, bbox=box, ha="center", va="center", fontsize=7, zorder=2)
         axis.set_xlim(-0.4, self.blocks + 1.4)
-        axis.set_ylim(2**self.blocks - 0.4, -0.6)  # the first path on top
+        axis.set_ylim(self._paths - 0.4, -0.6)  # the first path on top
         axis.set_axis_off()
 
 
@@ -194,10 +205,10 @@ class RealNet:
         from resexp.nets.densenet import dense_block
         from resexp.nets.recipe import Recipe
 
-        recipe = Recipe("none", blocks=blocks, depth=1, dimensions=0)
+        recipe = Recipe("none", "plain" if join == "none" else "residual", blocks=blocks, depth=1, dimensions=0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            if join == "sum":
+            if join != "concatenation":
                 branches = [nn.Sequential(nn.ReLU(), recipe.layer(WIDTH, WIDTH)) for _ in range(blocks)]
                 chain = nn.Sequential(*(recipe.residual(number, branch) for number, branch in enumerate(branches, 1)))
             else:
@@ -236,7 +247,7 @@ class RealNet:
             for link in pairwise((start, *chain)):
                 product = product @ links[link]
             parts[chain[-1] if chain else start] += product
-        return sum(parts[1:], parts[0]) if self.join == "sum" else torch.cat(parts, 1)
+        return sum(parts[1:], parts[0]) if self.join != "concatenation" else torch.cat(parts, 1)
 
     def _branch(self, block: int) -> "nn.Module":
         branch: nn.Module = self.chain[block - 1].branch  # type: ignore[assignment]
@@ -251,11 +262,11 @@ class RealNet:
     def _joined(self, values: "list[Tensor]") -> "Tensor":
         import torch
 
-        return sum(values[1:], values[0]) if self.join == "sum" else torch.cat(values, 1)
+        return sum(values[1:], values[0]) if self.join != "concatenation" else torch.cat(values, 1)
 
     def _sizes(self) -> list[int]:
         """Entries of x and of each f_k."""
-        return [WIDTH, *[WIDTH if self.join == "sum" else GROWTH] * len(self.chain)]
+        return [WIDTH, *[WIDTH if self.join != "concatenation" else GROWTH] * len(self.chain)]
 
     def _links(self) -> "dict[tuple[int, int], Tensor]":
         """df_j/df_i for each pair i < j, (size of f_i, size of f_j): rows of the transposed Jacobian of a branch."""
@@ -265,7 +276,7 @@ class RealNet:
         for later, block in enumerate(self.chain, 1):
             whole = jacobian(self._branch(later), h)[0, :, 0].T  # type: ignore[no-untyped-call]
             for earlier in range(later):
-                offset = 0 if self.join == "sum" else sum(sizes[:earlier])
+                offset = 0 if self.join != "concatenation" else sum(sizes[:earlier])
                 links[earlier, later] = whole[offset : offset + sizes[earlier]]
             h = block(h).detach()
         return links

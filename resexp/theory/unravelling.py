@@ -1,25 +1,29 @@
-"""The equation of a chain of residual or dense blocks written out, its paths, its derivative, and its graph.
+"""The equation of a chain of blocks written out, its paths, its derivative, and its graph.
 
+    sequential y = f3[f2[f1[x]]]
     residual   y = x + f1[x] + f2[x + f1[x]] + f3[x + f1[x] + f2[x + f1[x]]] + ...
     dense      y = [x, f1[x], f2[x, f1[x]], f3[x, f1[x], f2[x, f1[x]]], ...]
 
-Both have the same terms: x, and f_k of all the terms before it, joined by a sum or by concatenation. So x is written
-2^(k-1) times in the term of f_k and 2^K times in all, once for each path from x to y, and f_i is written 2^(K-i) times,
-once for each term of the derivative with respect to it: a product over a chain i < j < ... of the blocks after it.
+The latter two have the same terms: x, and f_k of all the terms before it, joined by a sum or by concatenation. So x is
+written 2^(k-1) times in the term of f_k and 2^K times in all, once for each path from x to y, and f_i is written
+2^(K-i) times, once for each term of the derivative with respect to it: a product over a chain i < j < ... of the blocks
+after it.
 
     dy/df_i = sum over all chains of (df_j/df_i) (df_k/df_j) ...         the empty chain gives the identity
 
 Products are in the order of the book, what is differentiated by first. With concatenation, the chains that end in block
-k make up the part of dy/df_i that belongs to f_k.
+k make up the part of dy/df_i that belongs to f_k. A sequential network has one term, one path and one chain, which
+leaves no block out.
 
-Source: Prince 2023, equations 11.4-11.6 and figure 11.4; Veit, Wilber and Belongie 2016; Huang et al. 2017.
+Source: Prince 2023, equations 11.1-11.6, figures 11.1 and 11.4; Veit, Wilber and Belongie 2016; Huang et al. 2017.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Join = Literal["sum", "concatenation"]
+Join = Literal["sum", "concatenation", "none"]
+"""How a block's output joins its input; `none` leaves the input out."""
 Chain = tuple[int, ...]
 Kind = Literal["input", "join", "function", "output"]
 
@@ -42,17 +46,22 @@ class Term:
         return sum(argument.paths_through(block) for argument in self.arguments)
 
 
-def expansion(blocks: int) -> tuple[Term, ...]:
-    """Terms of the output: x, and f_k of all terms before it."""
+def expansion(blocks: int, join: Join) -> tuple[Term, ...]:
+    """Terms of the output: x, and f_k of all terms before it; of a sequential network one."""
     terms = [Term(0)]
     for block in range(1, blocks + 1):
-        terms.append(Term(block, tuple(terms)))
-    return tuple(terms)
+        terms.append(Term(block, tuple(terms[-1:] if join == "none" else terms)))
+    return tuple(terms[-1:] if join == "none" else terms)
 
 
-def chains(blocks: int, start: int) -> list[Chain]:
-    """Every ascending choice of the blocks after `start`, in the order of equation 11.6: by the last block first."""
+def chains(blocks: int, start: int, join: Join) -> list[Chain]:
+    """Every ascending choice of the blocks after `start`, in the order of equation 11.6: by the last block first.
+
+    Of a sequential network the whole choice alone.
+    """
     after = range(start + 1, blocks + 1)
+    if join == "none":
+        return [tuple(after)]
     return [tuple(block for bit, block in enumerate(after) if number >> bit & 1) for number in range(1 << len(after))]
 
 
@@ -81,7 +90,7 @@ class Notation:
         """A term with all its arguments."""
         if not term.arguments:
             return self.signal(0)
-        between = " + " if join == "sum" else ", "
+        between = ", " if join == "concatenation" else " + "
         return f"{self.signal(term.block)}[{between.join(self.term(a, join) for a in term.arguments)}]"
 
     def product(self, start: int, chain: Chain) -> str:
@@ -101,14 +110,14 @@ class Notation:
 
 def output_lines(blocks: int, join: Join, notation: Notation) -> list[str]:
     """The expansion of the output, one line a term."""
-    parts = [[notation.term(term, join)] for term in expansion(blocks)]
+    parts = [[notation.term(term, join)] for term in expansion(blocks, join)]
     return notation.lines(notation.symbol("y"), _joined(parts, join))
 
 
 def derivative_lines(blocks: int, start: int, join: Join, notation: Notation) -> list[tuple[Chain | None, str]]:
     """The derivative of the output with respect to f_start, one line a chain; zero, where it is, has no chain."""
     parts: list[list[Chain | None]] = [[] for _ in range(blocks + 1)]
-    for chain in chains(blocks, start):
+    for chain in chains(blocks, start, join):
         parts[chain[-1] if chain else start].append(chain)
     if join == "concatenation":
         parts = [part or [None] for part in parts]
@@ -122,7 +131,7 @@ def derivative_lines(blocks: int, start: int, join: Join, notation: Notation) ->
 
 def _joined(parts: Sequence[Sequence[str]], join: Join) -> list[str]:
     """Sums of terms, one sum for each part of the output, with the signs that join them."""
-    if join == "sum":
+    if join != "concatenation":
         first, *others = [term for part in parts for term in part]
         return [first, *(f"+ {term}" for term in others)]
     lines = []
@@ -157,8 +166,11 @@ class Graph:
     edges: list[tuple[Node, Node]] = field(default_factory=list)
 
 
-def graph(blocks: int, start: int) -> Graph:
-    """The tree of figure 11.4 b: an x for each path from x to y, a box each time that a function is evaluated."""
+def graph(blocks: int, start: int, join: Join) -> Graph:
+    """The tree of figure 11.4 b, of a sequential network figure 11.1.
+
+    An x for each path from x to y, a box each time that a function is evaluated.
+    """
     drawn, rows = Graph(), iter(range(1 << blocks))
 
     def add(kind: Kind, block: int, x: float, y: float, part: int, on_way: bool) -> Node:
@@ -186,7 +198,7 @@ def graph(blocks: int, start: int) -> Graph:
         drawn.edges.append((source, function))
         return function, top, bottom
 
-    ends = [place(term, part) for part, term in enumerate(expansion(blocks))]
+    ends = [place(term, part) for part, term in enumerate(expansion(blocks, join))]
     last, top, bottom = joined(ends, blocks + 0.5, blocks + 1)
     output = add("output", 0, blocks + 1.0, (top + bottom) / 2, blocks + 1, last.on_way)
     drawn.edges.append((last, output))

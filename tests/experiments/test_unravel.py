@@ -29,18 +29,29 @@ def test_problem_11_1_in_numbers():
     assert figures["terms_of_derivative"] == figures["paths_through_block"] == figures["occurrences_of_block"] == 8
 
 
+@pytest.mark.parametrize(("blocks", "block"), [(1, 0), (4, 1), (12, 0)])
+def test_a_sequential_network_is_one_product(blocks, block):
+    result = Unravel(network="sequential", blocks=blocks, block=block).compute(LAB)
+    assert set(verdicts(result).values()) == {"agree"}
+    assert [row["quantity"] for row in result.rows] == ["output", "derivative"]
+    assert result.rows[1]["length"] == blocks - block
+    axis = Figure().subplots()
+    Unravel(network="sequential", blocks=blocks, block=block).sketch(axis)
+    assert len(axis.texts) == blocks + 2
+
+
 @pytest.mark.parametrize("network", ["residual", "densenet"])
 def test_a_wrong_expansion_is_caught(network, monkeypatch):
     """f3 without the term of f2 inside it, and a derivative without one of its chains."""
     chains = unravelling.chains
 
-    def wrong(blocks):
+    def wrong(blocks, join):
         x = unravelling.Term(0)
         f1 = unravelling.Term(1, (x,))
         f2 = unravelling.Term(2, (x, f1))
         return x, f1, f2, unravelling.Term(3, (x, f1, f1))
 
-    monkeypatch.setattr(unravelling, "chains", lambda blocks, start: chains(blocks, start)[:-1])
+    monkeypatch.setattr(unravelling, "chains", lambda blocks, start, join: chains(blocks, start, join)[:-1])
     monkeypatch.setattr(unravelling, "expansion", wrong)
     found = verdicts(Unravel(network=network, blocks=3).compute(LAB))
     assert found["outputs_equal_to_network"] == found["derivatives_equal_to_autograd"] == "disagree"

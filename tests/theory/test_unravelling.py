@@ -26,6 +26,12 @@ def test_equations_11_5_and_11_6():
     )
 
 
+def test_equations_11_2_and_11_3() -> None:
+    assert joined(unravelling.output_lines(4, "none", TEXT)) == "y = f4[f3[f2[f1[x]]]]"
+    ((chain, written),) = unravelling.derivative_lines(4, 1, "none", TEXT)
+    assert (chain, written) == ((2, 3, 4), "∂y/∂f1 = ∂f2/∂f1 ∂f3/∂f2 ∂f4/∂f3")
+
+
 def test_a_dense_network_is_written_in_parts():
     assert joined(unravelling.output_lines(2, "concatenation", TEXT)) == "y = [x, f1[x], f2[x, f1[x]]]"
     assert joined(line for _, line in unravelling.derivative_lines(3, 1, "concatenation", TEXT)) == (
@@ -71,7 +77,7 @@ def test_latex_says_what_the_text_says(join, start):
 @pytest.mark.parametrize("blocks", [1, 4, 6])
 def test_the_graph_has_a_path_for_each_choice_of_blocks(blocks):
     """Followed through the lines of DOT from each x to y."""
-    drawn = unravelling.graph(blocks, 1)
+    drawn = unravelling.graph(blocks, 1, "sum")
     labels = {node.name: str(node.block) if node.kind == "function" else "" for node in drawn.nodes}
     lines = list(unravelling.dot_lines(drawn, labels, dict.fromkeys(labels, "#ffffff")))
     label = dict(re.findall(r'^  (\w+) \[label="(\d*)"', "\n".join(lines), re.MULTILINE))
