@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 # One target for each entry of experiments.yaml, read from the file itself.
 ENTRIES := $(shell sed -n '/^experiments:/,$$ s/^  \([A-Za-z0-9][A-Za-z0-9._-]*\):.*$$/\1/p' experiments.yaml)
 
-.PHONY: help install run test check-style check-types pytest experiments figures bench torture bias calibrate picture clean $(ENTRIES)
+.PHONY: help install run test check-style check-types pytest experiments figures chapter bench torture bias calibrate picture clean $(ENTRIES)
 
 help: ## list the targets
 	@echo "Targets:"
@@ -24,7 +24,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[plots]'
+	$(PIP) -e '.[report]'
 	$(BIN)/resexp schema > experiments.schema.json
 	@touch $@
 
@@ -51,6 +51,9 @@ pytest: $(VENV)/.installed-dev
 
 experiments: $(VENV)/.installed ## run the whole experiments.yaml
 	$(BIN)/resexp run experiments.yaml
+
+chapter: $(VENV)/.installed ## every figure, equation and problem of the chapter, ending in results/chapter.html
+	$(BIN)/resexp chapter
 
 figures: $(filter figure-%,$(ENTRIES)) ## draw all figures; make -j2 figures: two at a time
 

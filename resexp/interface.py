@@ -17,7 +17,7 @@ from resexp.runs.cell import Cell, Outcome
 from resexp.runs.execute import execute
 from resexp.runs.registry import experiment
 from resexp.runs.settings import Settings
-from resexp.runs.store import Store, read_result
+from resexp.runs.store import Store
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
@@ -181,7 +181,7 @@ def load(source: str | Path) -> Results:
 
     Raises UsageError where nothing is found, or more than one experiment; other ResexpErrors where a result is damaged.
     """
-    from resexp.report.selection import Selection
+    from resexp.report.selection import Selection, outcome_in
 
     told: list[str] = []
     selection = Selection(told.append)
@@ -196,14 +196,7 @@ def load(source: str | Path) -> Results:
         raise UsageError(
             f"{source}: results of {', '.join(names)}; load one experiment at a time, as {source}/{names[0]}."
         )
-    return Results(tuple(_stored_outcome(stored.folder) for stored in found))
-
-
-def _stored_outcome(folder: Path) -> Outcome:
-    result, facts = read_result(folder)
-    kind = experiment(str(facts["experiment"]))
-    settings = {name: facts[name] for name in Settings.model_fields if name in facts}
-    return Outcome(Cell(kind.parse(facts["parameters"]), Settings.parse(settings)), result, facts, read_back=True)
+    return Results(tuple(outcome_in(stored.folder) for stored in found))
 
 
 def _cell(name: str, values: dict[str, Any], *, quick: bool) -> Cell:

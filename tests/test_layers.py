@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "training": {"core", "nets"},
     "experiments": {"core", "theory", "nets", "signal", "probing", "training"},
     "report": {"core", "runs"},
+    "chapter": {"core", "report", "runs"},
 }
 ONLY_CONSOLE_MAY_IMPORT = "rich"
 CONSOLE = ROOT / "cli" / "resexp_cli" / "console"

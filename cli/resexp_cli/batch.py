@@ -2,14 +2,14 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from resexp.core.errors import BatchError, ResexpError, UsageError
+from resexp.core.errors import ResexpError, UsageError
 from resexp_cli.batch_output import print_plan, print_summary, setting_of
 from resexp_cli.batch_summary import Summary
 
@@ -94,13 +94,18 @@ def run_command(file: Path, **options: Any) -> None:
     rules = batch.Rules(options["force"], options["retry_failed"], not options["keep_going"])
     if store is not None:
         store.check_writable()
-    _check_fits(entries, store, rules)
-    _run(terminal, entries, store, rules, options)
+    check_fits(entries, store, rules)
+    summary = run_entries(terminal, entries, store, rules, options)
+    summary.raise_failed()
+    met = summary.check()
+    if met is not None:
+        terminal.note(met)
 
 
-def _run(
-    terminal: "Terminal", entries: "tuple[Entry, ...]", store: "Store | None", rules: "Rules", options: dict[str, Any]
-) -> None:
+def run_entries(
+    terminal: "Terminal", entries: "Sequence[Entry]", store: "Store | None", rules: "Rules", options: dict[str, Any]
+) -> Summary:
+    """Run all cells, telling what becomes of them, and print the summary; options are those of `run`."""
     from resexp.runs import batch
 
     summary = Summary(entries, options["out"], everything_checked=options["check"], kept=store is not None)
@@ -123,11 +128,7 @@ def _run(
                     terminal.error(told.text) if told.is_error else terminal.note(told.text)
     finally:
         print_summary(terminal, summary, total, options["form"])
-    if summary.broken:
-        raise BatchError(f"{summary.failed} of {total} cells failed, in {', '.join(summary.broken)}.")
-    met = summary.check()
-    if met is not None:
-        terminal.note(met)
+    return summary
 
 
 @contextmanager
@@ -185,7 +186,7 @@ def _check_plots(entries: "Iterable[Entry]") -> None:
                 raise type(error)(f"{entry.name}: {error}") from None
 
 
-def _check_fits(entries: "Iterable[Entry]", store: "Store | None", rules: "Rules") -> None:
+def check_fits(entries: "Iterable[Entry]", store: "Store | None", rules: "Rules") -> None:
     """Raise where the first cells of an entry lack their device or memory: better now than in the night."""
     from resexp.runs import batch
     from resexp.runs.execute import needs_run

@@ -62,7 +62,10 @@ def _state(store: "Store | None", cell: "Cell") -> str:
 
 
 def print_summary(terminal: "Terminal", summary: Summary, total: int, form: str) -> None:
-    """What a batch ends with, the figures of pooled seeds below; a program gets them in JSON only."""
+    """What a batch ends with, the figures of pooled seeds below; a program gets them in JSON only.
+
+    form: table, json, csv, or none for warnings alone.
+    """
     seen = [state for state in summary.states.values() if state.states]
     pooled = [row for state in seen for place in sorted(state.pooled) for row in state.pooled[place]]
     pooled = [row for row in pooled if row["mean"] is not None or row["theory"] is not None]
@@ -72,7 +75,7 @@ def print_summary(terminal: "Terminal", summary: Summary, total: int, form: str)
             terminal.listing(("entry", "experiment", "state", "cell time", "verdicts"), rows)
         if pooled:
             terminal.pooled(pooled, MOST_LISTED)
-    else:
+    elif form != "none":
         _print_for_programs(summary.rows(), pooled, form)
     told = chance(summary.judged)
     if told is not None:

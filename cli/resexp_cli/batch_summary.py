@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resexp.core.errors import ResexpError
+from resexp.core.errors import BatchError, ResexpError
 from resexp.core.result import Value, Verdict
 from resexp.report.text import plain
 from resexp.runs.resolve import describe
@@ -123,6 +123,12 @@ class Summary:
             }
             for state in self.states.values()
         ]
+
+    def raise_failed(self) -> None:
+        """Raise BatchError where a cell or a figure failed."""
+        if self.broken:
+            total = sum(state.entry.count for state in self.states.values())
+            raise BatchError(f"{self.failed} of {total} cells failed, in {', '.join(self.broken)}.")
 
     def check(self) -> str | None:
         """That all agrees with its theory that was to be checked; None where nothing was.

@@ -14,15 +14,17 @@ import click
 
 from resexp import __version__
 from resexp.core.errors import ResexpError
-from resexp_cli import batch, catalogue, experiments, results, signals, status, store
+from resexp_cli import batch, catalogue, chapter, experiments, results, signals, status, store
 
 VERBS = {
     c.name: c
     for c in (
+        chapter.chapter_command,
         batch.run_command,
         status.status_command,
         store.export_command,
         store.clean_command,
+        results.report_command,
         results.compare_command,
         catalogue.list_command,
         catalogue.show_command,

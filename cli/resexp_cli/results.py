@@ -1,8 +1,11 @@
-"""compare: stored results, or CSV files, side by side."""
+"""compare, report: stored results side by side, and as a page."""
 
 from pathlib import Path
 
 import click
+
+from resexp.core.errors import UsageError
+from resexp_cli.store import found_in, nothing_in, only_option, out_option, quiet_option, set_option, trust_option
 
 
 @click.command("compare", short_help="Two stored results or CSV files side by side.")
@@ -48,3 +51,58 @@ def compare_command(a: Path, b: Path, every: bool, form: str) -> None:
         terminal.text(
             f"By chance alone about {0.05 * measured:.0f} of {measured} measured ones would, neighbours together."
         )
+
+
+@click.command("report", short_help="Stored results as one self-contained HTML page.")
+@click.argument(
+    "sources", nargs=-1, help="an experiments.yaml, or quoted globs of stored results [default: all of --out]"
+)
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("report.html"),
+    help="file to write [default: report.html]",
+)
+@click.option("--title", default="Results", help="its title [default: Results]")
+@only_option
+@set_option
+@out_option
+@trust_option
+@quiet_option
+def report_command(
+    sources: tuple[str, ...],
+    page: Path,
+    title: str,
+    only: str | None,
+    assignments: tuple[str, ...],
+    out: Path,
+    trust: bool,
+    quiet: bool,
+) -> None:
+    """Write the stored results of SOURCES as one HTML page: figures, numbers beside theory, verdicts, provenance.
+
+    The page needs nothing from anywhere: it opens offline, in daylight and in the dark, prints, and is read with the
+    keyboard. Settings of a sweep are compared.
+
+    \b
+    Examples:
+      resexp report
+      resexp report experiments.yaml --only 'figure-11-6*' --title "Figure 11.6"
+      resexp report 'results/variance/*' --page variance.html
+    """
+    from resexp.report.page.overview import overview
+    from resexp.report.page.render import check_renderable, render, write
+    from resexp.report.selection import Selection
+    from resexp_cli.console import Terminal
+
+    check_renderable()
+    terminal = Terminal(quiet=quiet)
+    selection = Selection(terminal.warn)
+    sources = sources or (f"{out}/**",)
+    chosen = [one for one, _ in found_in(selection, sources, only, assignments, out, trust)]
+    made = overview(chosen, title, selection.damaged)
+    if not made.groups:
+        raise UsageError(f"Nothing to report: {nothing_in(sources, selection, out)}")
+    write(render(made), page)
+    left_out = f"; left out: {selection}" if selection.left_out else ""
+    terminal.note(f"page: {page}, {made.facts['results']} results{left_out}")

@@ -83,9 +83,9 @@ def export_command(
     terminal = Terminal(quiet=quiet)
     warn_of_misspelt(terminal)
     selection = Selection(terminal.warn)
-    table = Export(_found(selection, sources, only, assignments, out, trust))
+    table = Export(found_in(selection, sources, only, assignments, out, trust))
     if not table.cells:
-        raise UsageError(f"Nothing to export: {_nothing(sources, selection, out)}")
+        raise UsageError(f"Nothing to export: {nothing_in(sources, selection, out)}")
     with terminal.progress("export") as progress:
         written = export(table, form, to or sys.stdout, selection.damaged, progress)
     if written.rounded:
@@ -102,7 +102,7 @@ def _form(to: Path | None) -> "Format":
     return "json" if to is not None and to.suffix == ".json" else "csv"
 
 
-def _found(
+def found_in(
     selection: "Selection",
     sources: Sequence[str],
     only: str | None,
@@ -110,6 +110,7 @@ def _found(
     out: Path,
     trust: bool,
 ) -> "Iterable[tuple[Chosen, Stored]]":
+    """The stored cells of YAML files and globs, in the order of these."""
     from resexp.runs import batch, config
     from resexp.runs.store import Store
 
@@ -124,7 +125,8 @@ def _found(
             yield from selection.of_glob(source, only)
 
 
-def _nothing(sources: Sequence[str], selection: "Selection", out: Path) -> str:
+def nothing_in(sources: Sequence[str], selection: "Selection", out: Path) -> str:
+    """Why nothing was found."""
     if selection.left_out:
         return f"{selection}; resexp status FILE tells more."
     return f"{', '.join(sources)} matches no stored result. A glob of them is '{out}/variance/*', with its quotes."

@@ -52,17 +52,20 @@ def check_drawable(experiment: type[Experiment]) -> None:
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """Draw the outcomes of one experiment into a file. Raises ResexpError where it cannot be written."""
-    with _style():
+    with style():
         _save(figure_of(outcomes), path)
 
 
-def figure_of(outcomes: Sequence[Outcome]) -> "Figure":
-    """The figure of the outcomes of one experiment. Raises UsageError where there is nothing to draw."""
+def figure_of(outcomes: Sequence[Outcome], *, widest: int = 3) -> "Figure":
+    """The figure of the outcomes of one experiment, at most so many panels wide.
+
+    Raises UsageError where there is nothing to draw.
+    """
     from matplotlib.figure import Figure
 
     experiment = outcomes[0].cell.experiment
     plot = type(experiment).plot
-    with _style():
+    with style():
         figure = Figure(layout="constrained")
         middle = 0.5
         if experiment.sketched:
@@ -74,23 +77,23 @@ def figure_of(outcomes: Sequence[Outcome]) -> "Figure":
 
             draw_surfaces(figure, outcomes, plot)
         else:
-            middle = _draw_panels(figure, outcomes, plot)
+            middle = _draw_panels(figure, outcomes, plot, widest)
         figure.suptitle(_title(outcomes), x=middle)
     return figure
 
 
-def _style() -> AbstractContextManager[None]:
-    """One style for all figures; text stays text in SVG, and the same figure is the same bytes."""
+def style() -> AbstractContextManager[None]:
+    """One style for all figures: text stays text in SVG, and the same figure is the same bytes."""
     import matplotlib as mpl
 
     return mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9})
 
 
-def _draw_panels(figure: "Figure", outcomes: Sequence[Outcome], plot: Plot) -> float:
+def _draw_panels(figure: "Figure", outcomes: Sequence[Outcome], plot: Plot, widest: int) -> float:
     """A panel a quantity; where the middle of the panels is, as a share of the figure's width."""
     strips, panels = curve_panels(outcomes), _panels(outcomes)
     count = len(strips) + len(panels)
-    columns = 3 if count == 3 else min(2, count)
+    columns = min(widest, 3 if count == 3 else min(2, count))
     lines = -(-count // columns)
     height = max([3.3, *(0.6 + 0.6 * len(panel) for panel in strips.values())])
     figure.set_size_inches(4.6 * columns, height * lines)
@@ -160,7 +163,7 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
         x, y = _column(rows, plot.x), _column(rows, plot.y)
         positive = positive and min(y) > 0
         number = index * (1 + len(weights))
-        colour, marker = _look(number)
+        colour, marker = look(number)
         said = ", ".join(part for part in (said_of([outcome.cell], cells), str(value or "")) if part)
         label = said or measured
         axis.plot(x, y, color=colour, marker=marker, markersize=MARKER_SIZE, lw=0.6, label=label)
@@ -209,8 +212,8 @@ def _draw_legends(figure: "Figure", axes: Iterable["Axes"]) -> float:
     return width / figure.get_figwidth()
 
 
-def _look(number: int) -> tuple[str, str]:
-    """Colour and marker of a curve."""
+def look(number: int) -> tuple[str, str]:
+    """Colour and marker of a curve, told apart from those of the 48 before it."""
     return COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
 
 
@@ -235,7 +238,7 @@ def _draw_weights(
 ) -> None:
     """Weights of a table, as the curves of those numbers. said: of their setting, if there are several."""
     for number, name in enumerate(names, start=first):
-        colour, marker = _look(number)
+        colour, marker = look(number)
         label = ", ".join([name.replace("_", " "), *([said] if said else [])])
         marker = "" if marker == MARKERS[0] else marker
         y = _column(rows, name)

@@ -10,7 +10,9 @@ from pathlib import Path
 from resexp.core.errors import MissingError, ResexpError
 from resexp.runs import registry
 from resexp.runs.batch import Planned
-from resexp.runs.store import Store
+from resexp.runs.cell import Cell, Outcome
+from resexp.runs.settings import Settings
+from resexp.runs.store import Store, read_result
 from resexp.runs.stored import CELL, Stored, read_stored
 
 Chosen = tuple[str | None, str]
@@ -78,3 +80,11 @@ class Selection:
         if key not in self._seen:
             self._seen.add(key)
             yield (entry, str(found.folder)), found
+
+
+def outcome_in(folder: Path) -> Outcome:
+    """The outcome that a cell's folder keeps. Raises ResexpError where it is damaged or of a later version."""
+    result, facts = read_result(folder)
+    kind = registry.experiment(str(facts["experiment"]))
+    settings = {name: facts[name] for name in Settings.model_fields if name in facts}
+    return Outcome(Cell(kind.parse(facts["parameters"]), Settings.parse(settings)), result, facts, read_back=True)

@@ -1,0 +1,139 @@
+"""The chapter as a page and as data, made of stored results alone."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from resexp import __version__
+from resexp.chapter.statements import Chapter, Statement
+from resexp.core.errors import MissingError, ResexpError
+from resexp.report.page.content import Page, Run, Section, run_of, worst
+from resexp.report.text import headlines
+from resexp.runs.cell import Outcome, git_commit
+from resexp.runs.entry import Entry, cells
+from resexp.runs.store import Store
+
+INTRODUCTION = """\
+Every figure, equation and problem of chapter 11, "Residual networks", of *Understanding Deep Learning* (Prince 2023),
+as something that was run: the statement in our own words, the command that repeats it, what was measured with its 95 %
+interval over random networks, what theory says, and a verdict. Where a statement is only a limit, it says so.
+"""
+VERDICTS = """\
+*Agree*: measurement and theory differ by less than a declared margin. *Disagree*: by more, beyond chance.
+*Underpowered*: too few networks to tell. *Not judged*: shown beside theory for comparison. *Reference*, as a kind of
+theory, is what others saw on other data.
+"""
+
+
+def stored(entry: Entry, store: Store) -> tuple[list[Outcome], str]:
+    """The results of an entry, and why they are not complete, if they are not."""
+    outcomes, reason = [], ""
+    for cell in cells(entry):
+        try:
+            found = store.load(cell)
+            failure = store.failure(cell) if found is None else None
+        except MissingError as error:
+            found, failure = None, None
+            reason = str(error)
+        if found is not None:
+            outcomes.append(found)
+        else:
+            reason = str(failure) if failure is not None else reason or "not run yet."
+    return outcomes, reason
+
+
+def page_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, full: bool) -> Page:
+    """The page of these statements. Raises MissingError where a page cannot be made here."""
+    runs: dict[str, Run | str] = {}
+    for entry in chapter.planned(statements, full=full):
+        shown = next(s.runs[entry.name] for s in statements if entry.name in s.runs)
+        outcomes, reason = stored(entry, store)
+        runs[entry.name] = run_of(outcomes, entry.name, shown=shown) if outcomes else reason
+    wanted = {statement.anchor for statement in statements}
+    groups: dict[str, list[Section]] = {}
+    seen: set[str] = set()
+    for group in chapter.groups:
+        for statement in (s for s in group.statements if s.anchor in wanted):
+            groups.setdefault(group.heading, []).append(_section(statement, runs, seen))
+            seen |= statement.runs.keys()
+    done = [run for run in runs.values() if isinstance(run, Run)]
+    return Page(
+        title="Residual networks: the chapter, measured",
+        introduction=f"{INTRODUCTION}\n{VERDICTS}",
+        groups=groups,
+        facts={
+            "made by": f"resexp {__version__}" + (f", commit {commit}" if (commit := git_commit()) else ""),
+            "settings": "publication (--full)" if full else "laptop",
+            "runs": f"{len(done)} of {len(runs)}",
+        },
+    )
+
+
+def _section(statement: Statement, runs: Mapping[str, Run | str], seen: Collection[str]) -> Section:
+    there = {name: runs[name] for name in statement.runs}
+    return Section(
+        anchor=statement.anchor,
+        title=statement.title,
+        label=statement.label,
+        text=statement.says,
+        limit=statement.limit,
+        runs=[run for name, run in there.items() if isinstance(run, Run) and name not in seen],
+        shown_elsewhere=[run for name, run in there.items() if isinstance(run, Run) and name in seen],
+        missing=[(name, run) for name, run in there.items() if isinstance(run, str)],
+    )
+
+
+def data_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, full: bool) -> dict[str, Any]:
+    """The same for programs: each statement, its runs, their figures, verdicts and where they are stored."""
+    entries = {entry.name: entry for entry in chapter.planned(statements, full=full)}
+    kept = {name: stored(entry, store) for name, entry in entries.items()}
+    return {
+        "version": __version__,
+        "full": full,
+        "statements": [
+            {
+                "id": statement.anchor,
+                "of": list(statement.of),
+                "title": statement.title,
+                "says": statement.says,
+                "limit": statement.limit or None,
+                "verdict": verdict_of(outcome for name in statement.runs for outcome in kept[name][0]),
+                "runs": [_run_data(entries[name], *kept[name]) for name in statement.runs],
+            }
+            for statement in statements
+        ],
+    }
+
+
+def _run_data(entry: Entry, outcomes: Sequence[Outcome], reason: str) -> dict[str, Any]:
+    from resexp.report.command import command_of
+
+    families = [family for outcome in outcomes for family in outcome.result.families]
+    return {
+        "entry": entry.name,
+        "experiment": entry.experiment,
+        "command": command_of([outcome.cell for outcome in outcomes] or list(cells(entry))),
+        "cells": [f"{outcome.cell.name}/{outcome.cell.id}" for outcome in outcomes],
+        "complete": not reason,
+        "missing": reason or None,
+        "verdict": verdict_of(outcomes),
+        "figures": headlines(outcomes) if outcomes else [],
+        "families": [{k: v for k, v in asdict(family).items() if k != "moments"} for family in families],
+        "notes": list(dict.fromkeys(note for outcome in outcomes for note in outcome.result.notes)),
+    }
+
+
+def verdict_of(outcomes: Iterable[Outcome]) -> str:
+    """The verdict that matters most of all families; `not run` where there is no outcome."""
+    there = list(outcomes)
+    return worst(Counter(str(f.verdict) for o in there for f in o.result.families)) if there else "not run"
+
+
+def as_json(data: dict[str, Any]) -> str:
+    """The data as a file. Raises ResexpError where a number has no place in JSON."""
+    try:
+        return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ResexpError(f"chapter.json: {error}.") from None

@@ -1,0 +1,100 @@
+"""chapter and report: runs, pages, data, what is read back, what fails."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import TINY, Resexp
+
+EXACT = ("chapter", "--only", "problem-11.1", "--only", "problem-11.8", "-j", "0")
+
+
+def test_statements_become_a_page_data_and_a_table(resexp: Resexp, tmp_path: Path) -> None:
+    ended = resexp(*EXACT)
+    assert ended.code == 0
+    assert re.search(r"Problem 11\.8 +Parameters of a fully connected network +agree +2 agree", ended.out)
+    data = json.loads((tmp_path / "results/chapter.json").read_text())
+    by_id = {statement["id"]: statement for statement in data["statements"]}
+    assert set(by_id) == {"problem-11.1", "problem-11.8"}
+    plain, normalised = by_id["problem-11.8"]["runs"]
+    assert plain["command"] == "resexp parameters"
+    assert normalised["command"] == "resexp parameters --batchnorm"
+    assert [run["figures"][0]["mean"] for run in (plain, normalised)] == [3841, 4241]
+    assert by_id["problem-11.1"]["verdict"] == "agree"
+    page = (tmp_path / "results/chapter.html").read_text()
+    for words in ("3,841", "4,241", "resexp parameters --batchnorm", "Equation 11.5 from its definition", "<svg"):
+        assert words in page
+
+
+def test_what_is_stored_is_read_back_and_nothing_is_run_where_that_is_asked(resexp: Resexp, tmp_path: Path) -> None:
+    resexp(*EXACT)
+    again = resexp(*EXACT)
+    assert again.err.count("read back") == 3
+    (tmp_path / "elsewhere").mkdir()
+    ended = resexp(*EXACT, "--no-run", "--out", "elsewhere", "--page", "pages/one.html")
+    assert ended.code == 0
+    assert ended.out.count("not run") == 2
+    data = json.loads((tmp_path / "pages/one.json").read_text())
+    assert {run["missing"] for statement in data["statements"] for run in statement["runs"]} == {"not run yet."}
+    assert "not run yet." in (tmp_path / "pages/one.html").read_text()
+
+
+def test_a_run_that_fails_is_told_on_the_page_and_by_the_exit_code(
+    resexp: Resexp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resexp.core.errors import ResexpError
+    from resexp.experiments.parameters import Parameters
+
+    def fail(*_: object) -> None:
+        raise ResexpError("the counter is <broken>.")
+
+    monkeypatch.setattr(Parameters, "compute", fail)
+    ended = resexp(*EXACT)
+    assert ended.code == 3
+    assert "Error: 2 of 3 cells failed, in mlp-parameters, mlp-parameters-batchnorm." in ended.err
+    page = (tmp_path / "results/chapter.html").read_text()
+    assert "mlp-parameters: " in page
+    assert "the counter is &lt;broken&gt;." in page
+    assert "resexp unravel --block 0" in page
+
+
+def test_a_name_that_is_not_of_the_chapter_is_refused(resexp: Resexp) -> None:
+    ended = resexp("chapter", "--only", "figure-12.1")
+    assert (ended.code, ended.out) == (2, "")
+    assert "no statement of the chapter" in ended.err
+
+
+def test_statements_are_listed(resexp: Resexp, stored) -> None:  # type: ignore[no-untyped-def]
+    ended = resexp("chapter", "--list", "--only", "figure-11.2")
+    assert ended.code == 0
+    assert "degradation" in ended.out
+    assert not stored()
+
+
+def test_stored_results_become_a_page(resexp: Resexp, tmp_path: Path) -> None:
+    resexp("variance", *TINY, "--depth", "2:5")
+    resexp("parameters")
+    ended = resexp("report", "--title", "Mine & yours")
+    assert ended.code == 0
+    assert "page: report.html, 5 results" in ended.err
+    page = (tmp_path / "report.html").read_text()
+    assert "<title>Mine &amp; yours</title>" in page
+    assert "resexp variance --depth 2:5:1 --width 8 --batch 4 --draws 16" in page
+    assert page.count("<figure") == 2  # rows and the comparison; parameters have no figure
+
+
+def test_damaged_results_are_left_out_and_told(resexp: Resexp, tmp_path: Path) -> None:
+    resexp("variance", *TINY)
+    resexp("parameters")
+    (broken,) = tmp_path.glob("results/variance/*/result.csv")
+    broken.write_text("block\n")
+    ended = resexp("report")
+    assert ended.code == 0
+    assert "1 damaged" in ended.err
+    assert "1 results" in ended.err
+    (tmp_path / "results").rename(tmp_path / "gone")
+    nothing = resexp("report")
+    assert nothing.code == 2
+    assert "Nothing to report" in nothing.err
