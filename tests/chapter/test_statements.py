@@ -51,7 +51,7 @@ def test_statements_are_chosen_by_number_run_or_experiment(chapter: Chapter) -> 
     assert chosen("problem-11.13", "equation-11.2") == ["figure-11.1", "problem-11.13"]
     assert chosen("gradient-growth") == chosen("batchnorm") == ["problem-11.13"]
     assert len(chosen()) == len(chapter.statements)
-    with pytest.raises(UsageError, match="--only figure-11.15: no statement of the chapter \\(did you mean"):
+    with pytest.raises(UsageError, match=r"--only figure-11\.15: no statement of the chapter \(did you mean"):
         chosen("figure-11.15")
 
 
