@@ -9,6 +9,7 @@ import pytest
 
 import resexp
 from resexp.core.errors import MissingError, ResexpError, UsageError
+from resexp.runs.registry import experiment
 from resexp_cli.main import main
 
 
@@ -69,11 +70,12 @@ def test_what_was_stored_is_loaded_from_folder_glob_and_cell(tmp_path: Path) -> 
         resexp.load(cell)
 
 
-def test_a_figure_is_returned_and_written(tmp_path: Path) -> None:
+def test_a_figure_is_returned_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = resexp.run("paths", blocks=6)
     figure = found.plot(tmp_path / "a.svg")
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
     assert figure.axes
+    monkeypatch.setattr(experiment("parameters"), "sketched", False)  # as of a plugin without a figure
     with pytest.raises(UsageError, match="nothing to draw"):
         resexp.run("parameters").plot()
 

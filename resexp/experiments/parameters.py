@@ -28,6 +28,7 @@ numbers name theirs.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
 
 from pydantic import model_validator
@@ -40,6 +41,7 @@ from resexp.nets.zoo import FAMILIES
 from resexp.theory import sizes
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from torch import nn
 
     from resexp.nets.accounting import Part
@@ -98,12 +100,14 @@ class Parameters(Table):
     version: ClassVar[int] = 2  # activation_bytes is what training holds
     axes = ("net", "layer", "kind")
     columns = ("net", "layer", "kind", "parameters")
+    sketched: ClassVar[bool] = True
     quick: ClassVar = {}
     examples = (
         "parameters mlp --layers 10 --width 20",
         "parameters block --channels 512 --batchnorm",
         "parameters bottleneck --channels 512 --inner 128 --batchnorm",
         "parameters resnet:50 resnet:200 wrn:28-10 unet",
+        "parameters resnet:50 densenet:121 --plot results/parameters.svg",
     )
 
     @model_validator(mode="after")
@@ -132,6 +136,20 @@ class Parameters(Table):
                 total += size
                 yield {"net": net, "layer": layer, "kind": kind, "parameters": size}
             yield {"net": net, "layer": "total", "kind": "all", "parameters": total}
+
+    def sketch(self, axis: "Axes") -> None:
+        """Draw parameters up to each layer, from the input to the output: where a net has them."""
+        for net in self.net:
+            by_layer: dict[str, int] = {}
+            for layer, _, size in self._parts(net):
+                by_layer[layer] = by_layer.get(layer, 0) + size
+            sums = [0, *accumulate(by_layer.values())]
+            share = [k / len(by_layer) for k in range(len(sums))]
+            axis.plot(share, sums, drawstyle="steps-pre", lw=1.2, label=f"{net}: {sums[-1]:,}")
+        axis.set_xlabel("share of the layers, from the input on")
+        axis.set_ylabel("parameters so far")
+        axis.grid(alpha=0.25, linewidth=0.5)
+        axis.legend(fontsize=7, frameon=False)
 
     def _parts(self, net: str) -> Iterator[tuple[str, str, int]]:
         if net in FORMULAS:

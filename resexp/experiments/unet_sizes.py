@@ -23,7 +23,7 @@ Source: Ronneberger et al. 2015; Prince 2023, figure 11.10 and problem 11.12.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
 
@@ -32,7 +32,19 @@ from resexp.core.result import Value
 from resexp.core.table import Table
 from resexp.theory import unet_sizes as theory
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 POOLING = "max pooling 2x2"
+CROP = "crop and concatenate"
+OPERATIONS = {
+    "convolution 3x3": "#0072B2",
+    POOLING: "#D55E00",
+    "up-convolution 2x2": "#009E73",
+    CROP: "#777777",
+    "convolution 1x1": "#CC79A7",
+}
+"""Colours of the arrows of a drawing."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +71,14 @@ class UNetSizes(Table):
 
     axes = ("level", "layer")
     columns = ("level", "layer", "size_in", "size_out", "channels", "crop")
+    sketched: ClassVar[bool] = True
     quick: ClassVar = {}
     examples = (
         "unet-sizes",
         "unet-sizes --size 188",
         "unet-sizes --size 556,572,588 --format table",
         "unet-sizes --size 512 --padded",
+        "unet-sizes --plot results/unet.svg",
     )
 
     @model_validator(mode="after")
@@ -107,6 +121,32 @@ class UNetSizes(Table):
             "after the other, since weights do not depend on the side."
         )
 
+    def sketch_size(self) -> tuple[float, float]:
+        """Width and height of the drawing, inches."""
+        return 2.0 + 0.5 * (5 * self.depth + 4), 1.0 + 0.8 * (self.depth + 1)
+
+    def sketch(self, axis: "Axes") -> None:
+        """Draw the maps level by level, with side and channels, as figure 11.10 does."""
+        maps = [Layer(0, "input", self.size, self.size, self.channels), *self._layers(self.size)]
+        places = [(float(number), -float(_level_after(layer))) for number, layer in enumerate(maps)]
+        skips: dict[int, tuple[float, float]] = {}
+        for number, (layer, at) in enumerate(zip(maps, places, strict=True)):
+            if number:
+                _arrow(axis, places[number - 1], at, layer.layer)
+            if layer.layer == POOLING:
+                skips[layer.level] = places[number - 1]
+            if layer.layer == CROP:
+                _arrow(axis, skips[layer.level], at, CROP)
+            box = {"boxstyle": "square,pad=0.2", "facecolor": "#eef3f8", "edgecolor": "#333333", "linewidth": 0.6}
+            axis.text(*at, f"{layer.size_out}²", ha="center", va="center", fontsize=7, bbox=box, zorder=3)
+            axis.text(at[0], at[1] + 0.3, f"{layer.channels:,}", ha="center", va="center", fontsize=6, color="#555555")
+        for name, colour in OPERATIONS.items():
+            axis.plot([], [], color=colour, ls="--" if name == CROP else "-", label=name)
+        axis.legend(loc="lower center", ncols=3, fontsize=7, frameon=False, bbox_to_anchor=(0.5, -0.12))
+        axis.set_xlim(-0.7, len(maps) - 0.3)
+        axis.set_ylim(-self.depth - 0.8, 0.6)
+        axis.set_axis_off()
+
     @property
     def _rule(self) -> str:
         smallest = theory.smallest(self.depth, padded=self.padded)
@@ -140,7 +180,7 @@ class UNetSizes(Table):
             channels, skip = self.width << level, skipped[level]
             yield Layer(level, "up-convolution 2x2", side, 2 * side, channels)
             side *= 2
-            yield Layer(level, "crop and concatenate", skip, side, 2 * channels, (skip - side) // 2)
+            yield Layer(level, CROP, skip, side, 2 * channels, (skip - side) // 2)
             for layer in self._convolutions(level, side):
                 yield layer
                 side = layer.size_out
@@ -151,3 +191,13 @@ class UNetSizes(Table):
         for _ in range(2):
             yield Layer(level, "convolution 3x3", side, side - lost, self.width << level)
             side -= lost
+
+
+def _level_after(layer: Layer) -> int:
+    """Level on which a layer's output is drawn: pooling leads to the one below."""
+    return layer.level + (layer.layer == POOLING)
+
+
+def _arrow(axis: "Axes", start: tuple[float, float], end: tuple[float, float], operation: str) -> None:
+    look = {"arrowstyle": "->", "color": OPERATIONS[operation], "shrinkA": 12, "shrinkB": 12}
+    axis.annotate("", end, start, arrowprops={**look, "linestyle": "--" if operation == CROP else "-"}, zorder=1)

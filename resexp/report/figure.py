@@ -85,8 +85,12 @@ def figure_of(outcomes: Sequence[Outcome], *, widest: int = 3) -> "Figure":
 def style() -> AbstractContextManager[None]:
     """One style for all figures: text stays text in SVG, and the same figure is the same bytes."""
     import matplotlib as mpl
+    from cycler import cycler
 
-    return mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9})
+    colours = cycler(color=COLOURS)
+    return mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "resexp", "font.size": 9, "axes.prop_cycle": colours}
+    )
 
 
 def _draw_panels(figure: "Figure", outcomes: Sequence[Outcome], plot: Plot, widest: int) -> float:

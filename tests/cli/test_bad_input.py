@@ -36,7 +36,6 @@ SENTENCES = {
     "variance --plot a.jpg": "the name must end in .png, .svg, .pdf",
     "variance --settings no.yaml": "no.yaml: there is no such file.",
     "parameters blok": "did you mean 'block'?",
-    "parameters --plot p.svg": "parameters has nothing to draw.",
     "paths --scheme residual,": "--scheme residual,: a list",
     "paths --blocks 5 --max-length 6": "must be a range within 0..5",
     "paths --out /dev/null/results": "--out /dev/null/results: cannot write there",
@@ -80,7 +79,6 @@ BATCHES = {
     "experiments:\n  a: {experiment: variance, set: {dpeth: 3}}\n": "did you mean 'depth'?)",
     "experiments:\n  ../a: {experiment: paths}\n": "cannot name results",
     "experiments:\n  a: {experiment: paths, plot: ../a.svg}\n": "inside the results folder",
-    "experiments:\n  a: {experiment: parameters, plot: a.svg}\n": "a: --plot: parameters has nothing to draw.",
     "experiments:\n  a: {experiment: paths}\n  b: {experiment: variance, set: {depth: 100000, width: 100000}}\n": (
         "b: depth 100000, width 100000"
     ),

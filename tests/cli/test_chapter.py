@@ -82,7 +82,7 @@ def test_stored_results_become_a_page(resexp: Resexp, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "<title>Mine &amp; yours</title>" in page
     assert "resexp variance --depth 2:5:1 --width 8 --batch 4 --draws 16" in page
-    assert page.count("<figure") == 2  # rows and the comparison; parameters have no figure
+    assert page.count("<figure") == 3  # rows and their comparison, and the drawing of parameters
 
 
 def test_damaged_results_are_left_out_and_told(resexp: Resexp, tmp_path: Path) -> None:

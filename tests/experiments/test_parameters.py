@@ -124,3 +124,12 @@ def test_unknown_nets_are_refused_with_the_nearest():
         Parameters.parse({"net": ("resnt:50",)})
     with pytest.raises(UsageError, match="There is no net 'resnet:7'"):
         Parameters.parse({"net": ("resnet:7",)}).compute(LAB)
+
+
+def test_the_drawing_ends_at_the_total() -> None:
+    from matplotlib.figure import Figure
+
+    axis = Figure().subplots()
+    Parameters(net=("mlp", "resnet:18")).sketch(axis)
+    ends = [int(line.get_ydata()[-1]) for line in axis.lines]  # type: ignore[index]
+    assert ends == [3841, 11_689_512]

@@ -59,3 +59,16 @@ def test_the_smallest_inputs_agree_with_the_formulas(values):
 def test_an_input_that_does_not_fit_is_told_which_do(values, sentence):
     with pytest.raises(UsageError, match=sentence):
         UNetSizes.parse(values)
+
+
+def test_the_drawing_has_every_map_of_figure_11_10() -> None:
+    from matplotlib.figure import Figure
+
+    axis = Figure().subplots()
+    UNetSizes().sketch(axis)
+    texts = [text.get_text() for text in axis.texts]
+    sides = [int(text.removesuffix("²")) for text in texts if text.endswith("²")]
+    assert sides[:3] == [572, 570, 568]
+    assert sides[-1] == 388
+    assert (min(sides), len(sides)) == (28, 32)
+    assert texts.count("1,024") == 3
