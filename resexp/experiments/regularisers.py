@@ -30,8 +30,7 @@ than what varies: a net that learns in spite of them is not done so soon. Dropou
 varies from seed to seed, in a net that trains badly at this rate. BlockDrop spares 16 % of the operations for 2.6 %
 more errors.
 
-L2 regularisation pulls a plain net and a residual one to different functions: with W -> 0 a plain layer W relu(h) goes
-to a constant, h + W relu(h) to the identity.
+What L2 regularisation leaves of plain and residual nets is measured by decay-limit.
 
 Source: Huang et al. 2016; Yamada et al. 2016 and 2019; Prince 2023, section 11.6 and notes; Gastaldi 2017; Wu et al.
 2018; Hoffer et al. 2017; De and Smith 2020; Zagoruyko and Komodakis 2016.
@@ -170,14 +169,10 @@ class Regularisers(TrainingExperiment):
             yield from diverged(name, one.diverged)
 
     def notes(self) -> Iterable[str]:
-        """What does not show, and what L2 does."""
+        """What does not show."""
         yield (
             "A test error is better only where the whole interval of test_error_change is below 0, which does not show "
             "here in trainings as short as the default."
-        )
-        yield (
-            "L2 pulls a plain net towards constants, a residual one towards the identity: with W -> 0, W relu(h) is 0 "
-            "and h + W relu(h) is h."
         )
 
     def train(self, lab: Lab) -> "dict[RegulariserName, Found]":

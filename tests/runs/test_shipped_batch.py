@@ -23,6 +23,7 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
         "autocorrelation",
         "batchnorm",
         "batchnorm-backward",
+        "decay-limit",
         "degradation",
         "dead-units",
         "gamma",
