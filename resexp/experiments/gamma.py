@@ -162,6 +162,7 @@ def watch(data: "Data") -> "Callable[[Moment], Mapping[str, Tensor]]":
     from torch.nn.modules.batchnorm import _BatchNorm
 
     from resexp.nets.residual import Residual, ResidualNet
+    from resexp.training.modes import keeping_buffers
 
     probe = data.train.inputs[:PROBE]
 
@@ -169,20 +170,18 @@ def watch(data: "Data") -> "Callable[[Moment], Mapping[str, Tensor]]":
     def look(moment: "Moment") -> "Mapping[str, Tensor]":
         side, net = moment.net, moment.net.net
         assert isinstance(net, ResidualNet)
-        kept = [(buffer, buffer.clone()) for buffer in net.buffers()]
         net.train()
         gammas, shares = [], []
-        h = net.stem(probe.repeat(1, side.count, 1, 1))
-        for block in net.blocks:
-            assert isinstance(block, Residual)
-            last = [module for module in block.branch.modules() if isinstance(module, _BatchNorm)][-1]
-            gammas.append(torch.unflatten(last.weight.abs(), 0, (side.count, -1)).mean(1))
-            skip = block.shortcut(block.before(h))
-            h = block(h)
-            of_skip, of_branch = (variance(part, side.count) for part in (skip, h - skip))
-            shares.append(of_branch / (of_skip + of_branch))
-        for buffer, before in kept:
-            buffer.copy_(before)
+        with keeping_buffers(net):
+            h = net.stem(probe.repeat(1, side.count, 1, 1))
+            for block in net.blocks:
+                assert isinstance(block, Residual)
+                last = [module for module in block.branch.modules() if isinstance(module, _BatchNorm)][-1]
+                gammas.append(torch.unflatten(last.weight.abs(), 0, (side.count, -1)).mean(1))
+                skip = block.shortcut(block.before(h))
+                h = block(h)
+                of_skip, of_branch = (variance(part, side.count) for part in (skip, h - skip))
+                shares.append(of_branch / (of_skip + of_branch))
         return {"gamma": torch.stack(gammas, 1), "share": torch.stack(shares, 1)}
 
     return look

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from resexp.training.checkpoint import Checkpoint
 from resexp.training.fit import Moment
+from resexp.training.modes import keeping_buffers
 from resexp.training.objective import Objective
 from resexp.training.side_by_side import SideBySide
 
@@ -91,13 +92,13 @@ def _norms(tensors: Sequence[Tensor], nets: int) -> Tensor:
 def _kept(net: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[list[Tensor]]:
     """Copies of the parameters, which are put back in the end, with the buffers."""
     starts = [parameter.detach().clone() for parameter in parameters]
-    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
-    try:
-        yield starts
-    finally:
-        with torch.no_grad():
-            for tensor, before in (*zip(parameters, starts, strict=True), *buffers):
-                tensor.copy_(before)
+    with keeping_buffers(net):
+        try:
+            yield starts
+        finally:
+            with torch.no_grad():
+                for parameter, before in zip(parameters, starts, strict=True):
+                    parameter.copy_(before)
 
 
 @dataclass

@@ -10,12 +10,12 @@ Source: Pearlmutter 1994.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from resexp.training.data.dataset import Examples
+from resexp.training.modes import evaluating, normalises_by_batch
 from resexp.training.objective import Objective
 
 CHUNK = 256
@@ -33,20 +33,20 @@ class Hessian:
         self.parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self.size = sum(parameter.numel() for parameter in self.parameters)
         self._total = len(examples)
-        by_itself = batch_statistics and any("running_mean" in module._buffers for module in net.modules())
+        by_itself = batch_statistics and any(map(normalises_by_batch, net.modules()))
         chunk = len(examples) if by_itself else CHUNK
         self._parts = [examples.take(slice(first, first + chunk)) for first in range(0, len(examples), chunk)]
 
     def gradient(self) -> Tensor:
         """The gradient (size,), float64."""
-        with _mode(self.net, batch_statistics=self.batch_statistics):
+        with evaluating(self.net, batch_statistics=self.batch_statistics):
             return self._sum(_flat(torch.autograd.grad(self._loss(part), self.parameters)) for part in self._parts)
 
     def product(self, vector: Tensor) -> Tensor:
         """H v for v (size,), float64."""
         split = torch.split(vector.to(self.parameters[0].dtype), [p.numel() for p in self.parameters])
         direction = [part.view_as(parameter) for part, parameter in zip(split, self.parameters, strict=True)]
-        with _mode(self.net, batch_statistics=self.batch_statistics):
+        with evaluating(self.net, batch_statistics=self.batch_statistics):
             return self._sum(self._of_part(part, direction) for part in self._parts)
 
     def _of_part(self, part: Examples, direction: Sequence[Tensor]) -> Tensor:
@@ -68,21 +68,3 @@ class Hessian:
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.detach().flatten() for tensor in tensors])
-
-
-@contextmanager
-def _mode(net: nn.Module, *, batch_statistics: bool) -> Iterator[None]:
-    """Evaluation mode, but for batch normalisation by the batch if that is asked for; all is put back."""
-    modes = {module: module.training for module in net.modules()}
-    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
-    net.eval()
-    for module in net.modules():
-        module.training = batch_statistics and "running_mean" in module._buffers
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)

@@ -8,7 +8,6 @@ Source: Veit et al. 2016, section 4.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from resexp.nets.residual import Residual, ResidualNet, ZeroPad
 from resexp.training.data.dataset import Examples
+from resexp.training.modes import evaluating
 
 Order = tuple[int, ...]
 Numbers = NDArray[np.float64]
@@ -119,24 +119,6 @@ def chain_of(net: nn.Module) -> Chain:
         layers.append(Layer(nn.Sequential(*pooled, convolution, *rest[:last]), nn.Sequential(*pooled, *kept)))
         pooled = rest[last:]
     return Chain(net, nn.Identity(), layers, nn.Sequential(*pooled))
-
-
-@contextmanager
-def evaluating(net: nn.Module, *, batch_statistics: bool) -> Iterator[None]:
-    """Evaluation mode, norms by the batch where asked for; modes and running statistics are as they were afterwards."""
-    modes = {module: module.training for module in net.modules()}
-    kept = [(buffer, buffer.clone()) for buffer in net.buffers()] if batch_statistics else []
-    net.eval()
-    for module in net.modules():
-        module.training = batch_statistics and "running_mean" in module._buffers
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        with torch.no_grad():
-            for buffer, before in kept:
-                buffer.copy_(before)
 
 
 def _chunks(examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from resexp.training.data.dataset import Examples
+from resexp.training.modes import evaluating
 from resexp.training.side_by_side import SideBySide
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -66,22 +67,12 @@ def evaluate(
 
     batch_statistics: batch normalisation by the statistics of the examples themselves, 1,024 at a time.
     """
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    kept = [(buffer, buffer.clone()) for buffer in net.buffers()] if batch_statistics else []
-    for module in net.modules():
-        module.training = batch_statistics and "running_mean" in module._buffers
     total = torch.zeros(2, net.count, dtype=torch.float64, device=examples.inputs.device)
-    try:
+    with evaluating(net, batch_statistics=batch_statistics):
         for first in range(0, len(examples), CHUNK):
             part = examples.take(slice(first, first + CHUNK))
             x, y = (t.unsqueeze(1).expand(-1, net.count, *t.shape[1:]) for t in (part.inputs, part.targets))
             outputs = net(x)
             total += torch.stack([objective.loss(outputs, y), objective.error(outputs, y)]).double() * len(part)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for buffer, before in kept:
-            buffer.copy_(before)
     loss, error = total / len(examples)
     return loss, error

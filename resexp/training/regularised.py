@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from resexp.core.lab import Lab
@@ -16,8 +15,7 @@ from resexp.training.branch_counts import branch_operations, computed, operation
 from resexp.training.data.dataset import Data, Examples
 from resexp.training.fit import Moment
 from resexp.training.history import History
-
-CHUNK = 1024
+from resexp.training.lesions import chain_of, deletion
 
 
 @dataclass(frozen=True)
@@ -100,16 +98,7 @@ def with_policies(
     return Found(np.empty((0, len(nets))), np.array([errors]), none, none, none, np.array(costs), [None] * len(nets))
 
 
-@torch.no_grad()
 def lesion_error(net: ResidualNet, examples: Examples) -> float:
     """Share of wrong examples in evaluation with one block left out, median over the blocks."""
-    net.eval()
-    errors = []
-    for number in range(len(net.blocks)):
-        keep = torch.arange(len(net.blocks), device=examples.inputs.device) != number
-        wrong = 0
-        for first in range(0, len(examples), CHUNK):
-            part = examples.take(slice(first, first + CHUNK))
-            wrong += int((net(part.inputs, keep).argmax(1) != part.targets).sum())
-        errors.append(wrong / len(examples))
-    return float(np.median(errors))
+    chain = chain_of(net)
+    return float(np.median(chain.errors(examples, [deletion(len(chain.layers), [k]) for k in chain.intact])))

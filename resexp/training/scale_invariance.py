@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from resexp.training.data.dataset import Data
 from resexp.training.fit import Moment
+from resexp.training.modes import keeping_buffers
 from resexp.training.objective import classification, evaluate
 from resexp.training.side_by_side import Link, SideBySide
 
@@ -80,11 +81,9 @@ def _convolutions(net: SideBySide) -> list[Link]:
 
 def _outputs(net: SideBySide, inputs: Tensor) -> Tensor:
     """Outputs (nets, examples * classes) by the statistics of these inputs; buffers are as they were afterwards."""
-    kept = [(buffer, buffer.clone()) for buffer in net.buffers()]
     net.train()
-    out: Tensor = net(inputs.unsqueeze(1).expand(-1, net.count, *inputs.shape[1:]))  # (examples, nets, classes)
-    for buffer, before in kept:
-        buffer.copy_(before)
+    with keeping_buffers(net):
+        out: Tensor = net(inputs.unsqueeze(1).expand(-1, net.count, *inputs.shape[1:]))  # (examples, nets, classes)
     return out.transpose(0, 1).flatten(1)
 
 
