@@ -50,8 +50,6 @@ CLAIMS = {
     "residual_is_identity": "with the largest decay the residual blocks are nearer than `near` to the identity",
     "residual_still_learns": "with the largest decay the residual net's error is below half of the plain one's",
 }
-MULTIPLY_ADDS = 1.5e9
-"""Of forward passes a second of one core, with the rest of the training."""
 
 
 class DecayLimit(TrainingExperiment):
@@ -150,13 +148,9 @@ class DecayLimit(TrainingExperiment):
             place = {"net": name.partition("_")[0], "weight_decay": strongest}
             yield Row(place, name, Samples.of((held & whole).double().numpy()))
 
-    def estimate_seconds(self, lab: Lab) -> float | None:
-        """From the multiply-adds of all trainings, at the speed of one core."""
-        if self.sizes is None or lab.device != "cpu":
-            return None
-        examples, pixels = self.sizes
-        weights = self.width * (pixels + self.blocks * self.width + 10)
-        return len(KINDS) * len(self.weight_decay) * self.seeds * self.epochs * examples * weights / MULTIPLY_ADDS
+    def multiply_adds(self, pixels: int) -> float:
+        """Of both kinds, with each decay."""
+        return 5.0 * len(KINDS) * len(self.weight_decay) * self.width * (pixels + self.blocks * self.width)
 
 
 def of_the_blocks(name: str, dimensions: int) -> bool:

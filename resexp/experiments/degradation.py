@@ -35,7 +35,7 @@ from pydantic import model_validator
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Row
-from resexp.training.declared import TrainingExperiment, check_depth, claim, diverged, shown
+from resexp.training.declared import TrainingExperiment, check_depth, claim, convolutions, diverged, shown
 
 if TYPE_CHECKING:
     from resexp.core.ensemble import Figure
@@ -49,8 +49,6 @@ CURVES = ("train_loss", "train_error", "test_error")
 OF_RESIDUAL = ("depth_costs_plain_more", "deeper_residual_no_worse")
 STEPS_TO_SETTLE = 60
 """After so many steps a residual net of 56 layers has caught up with one of 20 (on digits: after 50)."""
-FULL_RATE = 8e9
-"""Multiply-adds of a forward pass a second at which nets train on one core, backward pass and all else included."""
 
 
 class Degradation(TrainingExperiment):
@@ -178,10 +176,6 @@ class Degradation(TrainingExperiment):
                     "",
                 )
 
-    def estimate_seconds(self, lab: Lab) -> float | None:
-        """From the multiply-adds of all nets, at the speed of one core of a common machine."""
-        if self.sizes is None or lab.device != "cpu":
-            return None
-        examples, pixels = self.sizes
-        layers = len(KINDS) * sum(self.depths)
-        return self.seeds * self.epochs * examples * layers * 9 * self.width**2 * pixels / FULL_RATE
+    def multiply_adds(self, pixels: int) -> float:
+        """Of both kinds at both depths."""
+        return len(KINDS) * convolutions(sum(self.depths), self.width, pixels)

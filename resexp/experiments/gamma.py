@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Row
-from resexp.training.declared import TrainingExperiment, claim, diverged, shown
+from resexp.training.declared import TrainingExperiment, claim, convolutions, diverged, shown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -144,6 +144,10 @@ class Gamma(TrainingExperiment):
         depth = series["effective_depth"]
         for name, holds in zip(ORDERS, (excess > self.least, depth[-1] > depth[0]), strict=True):
             yield Row({"epoch": self.epochs}, name, Samples.of(holds.double().numpy()))
+
+    def multiply_adds(self, pixels: int) -> float:
+        """Of the two convolutions of each block."""
+        return convolutions(2 * self.blocks, self.width, pixels)
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """By how much later gammas end above earlier ones, and how the effective depth grew."""

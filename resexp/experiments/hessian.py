@@ -34,7 +34,7 @@ from resexp.core.errors import MissingError
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row
-from resexp.training.declared import TrainingExperiment, check_depth, diverged, shown
+from resexp.training.declared import TrainingExperiment, check_depth, convolutions, diverged, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,8 +59,8 @@ ORDERS = {
 }
 """Orders between trained nets, and the column of what is compared."""
 EPSILON = 1e-20
-PRODUCT, TRAINED = 1.2e9, 6e9
-"""Multiply-adds of forward passes a second of one core: of products with the Hessian, and of trainings."""
+PRODUCT = 1.5e8
+"""Multiply-adds of forward passes a second of one core, of products with the Hessian."""
 
 
 def _order(name: str) -> Quantity:
@@ -191,11 +191,11 @@ class Hessian(TrainingExperiment):
 
         return 8 * parameters(f"{KINDS['residual']}:{self.depth},width={self.width}") * (self.steps + 8 * self.seeds)
 
-    def estimate_seconds(self, lab: Lab) -> float | None:
-        """From the multiply-adds of trainings and products, at the speed of one core."""
-        if self.sizes is None or lab.device != "cpu":
-            return None
-        examples, pixels = self.sizes
-        one = len(KINDS) * self.seeds * self.depth * 9 * self.width**2 * pixels
+    def multiply_adds(self, pixels: int) -> float:
+        """Of both kinds."""
+        return len(KINDS) * convolutions(self.depth, self.width, pixels)
+
+    def seconds_beside_training(self, examples: int, pixels: int) -> float:
+        """Of the products with the Hessian."""
         products = 2 * self.vectors * self.steps * min(self.sample, examples)
-        return one * (self.epochs * examples / TRAINED + products / PRODUCT)
+        return self.seeds * products * self.multiply_adds(pixels) / PRODUCT

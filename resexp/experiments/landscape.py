@@ -44,7 +44,7 @@ from pydantic import model_validator
 from resexp.core.experiment import Surface, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Result, Row
-from resexp.training.declared import TrainingExperiment, check_depth, claim, shown
+from resexp.training.declared import TRAINED, TrainingExperiment, check_depth, claim, convolutions, shown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -63,8 +63,8 @@ MARGIN = 0.15
 """What the plane of a trajectory shows beyond its places, over their extent."""
 FINE = 21
 """Points each way from which on a share is held against that: second differences are too rough on a coarser grid."""
-TRAINED, FORWARD = 6e9, 2.5e10
-"""Multiply-adds a second of one core, of a training's forward passes (all else included) and of forward passes."""
+FORWARD = 2.5e10
+"""Multiply-adds a second of one core, of forward passes alone."""
 
 
 class Landscape(TrainingExperiment):
@@ -175,14 +175,14 @@ class Landscape(TrainingExperiment):
         weights = parameters(f"{KINDS['residual']}:{self.depth},width={self.width}")
         return (8 if lab.dtype == "float64" else 4) * weights * (self.seeds * (2 * self.epochs + 8) + 64)
 
-    def estimate_seconds(self, lab: Lab) -> float | None:
-        """From the multiply-adds of both nets, at the speed of one core."""
-        if self.sizes is None or lab.device != "cpu":
-            return None
-        examples, pixels = self.sizes
-        one = 2 * self.depth * 9 * self.width**2 * pixels
+    def multiply_adds(self, pixels: int) -> float:
+        """Of both kinds."""
+        return 2 * convolutions(self.depth, self.width, pixels)
+
+    def seconds_beside_training(self, examples: int, pixels: int) -> float:
+        """Of the points of all grids."""
         points = self.points * len(self.rows_here) * (self.seeds * self.pairs + 1)
-        return one * (self.seeds * self.epochs * examples / TRAINED + points * min(self.sample, examples) / FORWARD)
+        return points * min(self.sample, examples) * self.multiply_adds(pixels) / FORWARD
 
     def _shared(self, lab: Lab) -> "Shared":
         """The trained nets, which bands share."""

@@ -41,7 +41,7 @@ from resexp.core.ensemble import evenly_spaced
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Row
-from resexp.training.declared import TrainingExperiment, check_depth, claim, shown
+from resexp.training.declared import TrainingExperiment, check_depth, claim, convolutions, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -233,6 +233,10 @@ class Lesion(TrainingExperiment):
                     median = _median(numbers, quantity)
                     holds = median < self.survives if kind == "residual" else median > self.fails
                     yield Row({"number": 1, "net": kind}, name, Samples.of(holds.astype(np.float64)))
+
+    def multiply_adds(self, pixels: int) -> float:
+        """Of the residual, the plain and the VGG net, whose 13 convolutions shrink as they widen."""
+        return 2 * convolutions(self.depth, self.width, pixels) + convolutions(13, self.width, pixels)
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """Error of the intact nets, median over single deletions, and the lengths of paths."""

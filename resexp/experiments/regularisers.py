@@ -44,7 +44,7 @@ from pydantic import model_validator
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row
-from resexp.training.declared import TrainingExperiment, check_depth, claim, diverged, shown
+from resexp.training.declared import TrainingExperiment, check_depth, claim, convolutions, diverged, shown
 
 if TYPE_CHECKING:
     from resexp.core.ensemble import Figure
@@ -234,6 +234,11 @@ class Regularisers(TrainingExperiment):
             for name_, holds in zip(ORDERS, (harder, healed), strict=True):
                 place = {"epoch": end, "regulariser": "stochastic-depth"}
                 yield Row(place, name_, Samples.of(holds.astype(np.float64)))
+
+    def multiply_adds(self, pixels: int) -> float:
+        """Of all that are trained; ResDrop is stochastic depth, and BlockDrop's policy counts as one more net."""
+        trained = set(self.trained) - ({"resdrop"} if "stochastic-depth" in self.trained else set())
+        return len(trained) * convolutions(self.depth, self.width, pixels)
 
     def headlines(self, measured: "Mapping[str, Measured]") -> "Iterable[Figure]":
         """Changes of the test error by each regulariser."""

@@ -38,7 +38,7 @@ from pydantic import model_validator
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row
-from resexp.training.declared import TrainingExperiment, check_depth, claim, diverged, shown
+from resexp.training.declared import TrainingExperiment, check_depth, claim, convolutions, diverged, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,8 +56,6 @@ LARGER = "_larger_without"
 RATIOS = tuple(f"{name}_{measure}_ratio" for name in ("largest", "median") for measure in MEASURES)
 NOT_LEARNED = 0.8
 """Share of a guess's error, the training error of the last epoch from which on a net is said not to have learned."""
-FULL_RATE = 1.1e10
-"""Multiply-adds of a forward pass a second on one core, with the backward pass and all else of the line included."""
 
 
 def _ratio(name: str) -> Quantity:
@@ -193,13 +191,9 @@ class Smoothness(TrainingExperiment):
         weights = parameters(f"plain:{self.depth},width={self.width}")
         return self.seeds * (8 * weights * 8 + 8 * len(MEASURES) * (self.training_steps or 0))
 
-    def estimate_seconds(self, lab: Lab) -> float | None:
-        """From the multiply-adds of both nets on the line and off it, at the speed of one core."""
-        if self.sizes is None or lab.device != "cpu":
-            return None
-        examples, pixels = self.sizes
-        passes = len(NORMS) * self.seeds * self.epochs * examples * (1 + self.lengths)
-        return passes * self.depth * 9 * self.width**2 * pixels / FULL_RATE
+    def multiply_adds(self, pixels: int) -> float:
+        """Of both kinds, on the line and off it."""
+        return len(NORMS) * (1 + self.lengths) * convolutions(self.depth, self.width, pixels)
 
 
 def largest_over_steps(values: "Tensor") -> "Tensor":

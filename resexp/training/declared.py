@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from resexp.training.data.dataset import Data
     from resexp.training.plan import Plan
 
+TRAINED = 7e9
+"""Multiply-adds of forward passes that one core does a second while it trains nets side by side, within 40 %."""
 SIZES = {"digits": (1437, 64), "mnist1d": (4000, 40), "cifar10": (50_000, 1024), "mnist": (60_000, 784)}
 """Training examples of a kind of data, and pixels of each."""
 
@@ -51,6 +53,11 @@ def shown(name: str, meaning: str, *, positive: bool = False) -> Quantity:
 def claim(name: str, meaning: str) -> Quantity:
     """A quantity that is 1 in a seed where the claim holds, else 0; what is judged is its mean."""
     return Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
+
+
+def convolutions(depth: int, width: int, pixels: int) -> float:
+    """Multiply-adds of one image through a net of He et al. for small images: the same in each of its stages."""
+    return depth * 9.0 * width**2 * pixels
 
 
 def check_depth(option: str, depth: int) -> None:
@@ -155,6 +162,22 @@ class TrainingExperiment(Ensemble):
         """Training examples, and pixels of each; None where the files alone know."""
         known = SIZES.get(parse(self.data).kind)
         return known and (min(known[0], self.limit or known[0]), known[1])
+
+    def multiply_adds(self, pixels: int) -> float:
+        """Multiply-adds of an example of so many pixels through one net of each kind; 0 where that is not known."""
+        return 0.0
+
+    def seconds_beside_training(self, examples: int, pixels: int) -> float:
+        """Seconds of one core for what is no training; 0 by default."""
+        return 0.0
+
+    def estimate_seconds(self, lab: Lab) -> float | None:
+        """Seconds on one core, from the multiply-adds; None where the files alone know, or on another device."""
+        if self.sizes is None or lab.device != "cpu":
+            return None
+        examples, pixels = self.sizes
+        training = self.seeds * self.epochs * examples * self.multiply_adds(pixels) / TRAINED
+        return training + self.seconds_beside_training(examples, pixels) if training else None
 
     @property
     def training_steps(self) -> int | None:

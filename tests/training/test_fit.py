@@ -183,3 +183,24 @@ def test_no_epochs_train_nothing() -> None:
     data = Data("one", *[Examples(torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64))] * 2, classes=10)
     nets = initialised(zoo.factory("cifar-resnet:8,width=2,channels=1"), LAB, 1)
     assert fit(nets, data, Plan(epochs=0), LAB).step_loss.shape == (0, 1)
+
+
+def test_an_estimate_grows_with_what_is_trained() -> None:
+    """In proportion to seeds and epochs; with the parts beside the training; unknown on other devices and files."""
+    from resexp.experiments.degradation import Degradation
+    from resexp.experiments.hessian import Hessian
+
+    lab = Lab("degradation", seed=0)
+
+    def seconds(**values: object) -> float:
+        found = Degradation.parse(values).estimate_seconds(lab)
+        assert found is not None
+        return found
+
+    assert seconds(seeds=6, epochs=16) == pytest.approx(4 * seconds(seeds=3, epochs=8))
+    assert Degradation.parse({"data": "folder:/images"}).estimate_seconds(lab) is None
+    assert Degradation.parse({}).estimate_seconds(Lab("degradation", seed=0, device="cuda")) is None
+    few, many = (Hessian.parse({"steps": steps}).estimate_seconds(lab) for steps in (10, 1000))
+    assert few is not None
+    assert many is not None
+    assert many > 20 * few
