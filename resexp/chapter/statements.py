@@ -48,7 +48,7 @@ class Statement(BaseModel):
         found: dict[str, list[str]] = {}
         for name in self.of:
             kind, _, number = name.partition("-")
-            found.setdefault(kind, []).append(number.rstrip("abc") if kind == "section" else number)
+            found.setdefault(kind, []).append(number.rstrip("abcd") if kind == "section" else number)
         parts = [_named(kind, numbers) for kind, numbers in found.items()]
         text = ", ".join(part for part in parts if part)
         return text[:1].upper() + text[1:]
@@ -127,7 +127,7 @@ class Chapter(BaseModel):
 
 def _speaks_of(statement: Statement, name: str, entries: Mapping[str, Entry]) -> bool:
     """A name may be short of its last letter: `figure-11.6` is 11.6a, 11.6b and 11.6c."""
-    named = any(one == name or one.rstrip("abc") == name for one in statement.of)
+    named = any(one == name or one.rstrip("abcd") == name for one in statement.of)
     return named or any(name in (run, entries[run].experiment) for run in statement.runs)
 
 

@@ -55,6 +55,16 @@ class Surface(Plot):
 
 
 @dataclass(frozen=True)
+class Pictures(Plot):
+    """Rows drawn as pictures: the mean of some quantities over x and y, columns both, a line for each of `series`.
+
+    quantities: those that are pictures, in the order in which they stand beside each other.
+    """
+
+    quantities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Curve:
     """A curve that a figure shows beside the rows: y against x, both (points,).
 

@@ -33,9 +33,10 @@ class UNet(nn.Module):
         channels: int,
         classes: int,
         padded: bool,
+        skips: bool = True,
     ) -> None:
         super().__init__()
-        self.padded, self.depth = padded, len(second) - 1
+        self.padded, self.skips, self.depth = padded, skips, len(second) - 1
         inputs = [channels, *second]
         self.down = nn.ModuleList(
             double(recipe, inputs[level], first[level], second[level], padded) for level in range(self.depth + 1)
@@ -44,7 +45,7 @@ class UNet(nn.Module):
         up_bias = recipe.dimensions == 2
         self.up = nn.ModuleList(recipe.up(second[level + 1], up[level], bias=up_bias) for level in levels)
         self.merge = nn.ModuleList(
-            double(recipe, second[level] + up[level], second[level], second[level], padded) for level in levels
+            double(recipe, skips * second[level] + up[level], second[level], second[level], padded) for level in levels
         )
         self.last = recipe.layer(second[0], classes, bias=True)
         self.pool = nn.MaxPool2d(2) if recipe.dimensions == 2 else nn.MaxPool3d(2)
@@ -59,9 +60,13 @@ class UNet(nn.Module):
             ways.append(x)
         for up, merge, way in zip(self.up, self.merge, reversed(ways[:-1]), strict=True):
             x = up(x)
-            x = merge(torch.cat([cropped(way, x), x], 1))
+            x = merge(self._beside(cropped(way, x), x) if self.skips else x)
         out: Tensor = self.last(x)
         return out
+
+    def _beside(self, way: Tensor, x: Tensor) -> Tensor:
+        """The map of the way down and the one from below as one, (batch, channels, *sides)."""
+        return torch.cat([way, x], 1)
 
 
 def double(recipe: Recipe, inputs: int, middle: int, outputs: int, padded: bool) -> nn.Sequential:
@@ -113,10 +118,11 @@ def unet(
     classes: int = 2,
     norm: str = "none",
     init: InitialisationName = "he",
+    skips: bool = True,
 ) -> nn.Module:
-    """The U-Net of Ronneberger et al. on images."""
+    """The U-Net of Ronneberger et al. on images; without skips, the maps of the way down are not put beside."""
     widths = [width << level for level in range(depth + 1)]
-    return UNet(Recipe(norm, init=init), widths, widths, widths[:-1], channels, classes, padded)
+    return UNet(Recipe(norm, init=init), widths, widths, widths[:-1], channels, classes, padded, skips)
 
 
 def unet3d(
@@ -154,5 +160,5 @@ def input_shape3d(padded: bool, depth: int = 3, channels: int = 3) -> tuple[int,
 
 
 OPTIONS = ("depth", "width", "channels", "classes", "norm", "init")
-FAMILY = Family(read, unet, input_shape, OPTIONS)
+FAMILY = Family(read, unet, input_shape, (*OPTIONS, "skips"))
 VOLUMES = Family(read, unet3d, input_shape3d, OPTIONS)

@@ -1,7 +1,9 @@
 """One forward and one backward pass of a net, looked into."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -104,9 +106,14 @@ def run(
         trace.close()
 
 
+def _eagerly() -> AbstractContextManager[Any]:
+    """Compiled parts run as they are written; where nothing was compiled, the compiler (a second) is not imported."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
 def _forward(net: nn.Module, given: Inputs, trace: Trace, frames: Frames, inputs: Inputs) -> Any:
     try:
-        with torch.compiler.set_stance("force_eager"), trace:
+        with _eagerly(), trace:
             return net(*given.positional, **given.named)
     except (ResexpError, KeyboardInterrupt, MemoryError):
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resexp.core.errors import MissingError, ResexpError, UsageError
-from resexp.core.experiment import Experiment, Plot, Surface
+from resexp.core.experiment import Experiment, Pictures, Plot, Surface
 from resexp.core.result import Value
 from resexp.report.strips import COLOURS, curve_panels, draw_strips, said_of
 from resexp.report.text import plain
@@ -76,6 +76,10 @@ def figure_of(outcomes: Sequence[Outcome], *, widest: int = 3) -> "Figure":
             from resexp.report.surface import draw_surfaces
 
             draw_surfaces(figure, outcomes, plot)
+        elif isinstance(plot, Pictures):
+            from resexp.report.pictures import draw_pictures
+
+            draw_pictures(figure, outcomes, plot)
         else:
             middle = _draw_panels(figure, outcomes, plot, widest)
         figure.suptitle(_title(outcomes), x=middle)

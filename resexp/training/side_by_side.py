@@ -7,7 +7,7 @@ channels-last, one wide operation takes a fraction of the time of many narrow on
 
 Layers that are known: convolutions, batch, ghost, group and instance normalisation, linear layers, everything without
 parameters that acts on each element or on space alone, and containers; the residual blocks of resexp.nets with
-shortcuts A and B, SkipInit, ReZero and Fixup. A net of anything else is refused, and trained alone.
+shortcuts A and B, SkipInit, ReZero and Fixup; U-Nets and hourglasses. A net of anything else is refused, and trained alone.
 """
 
 import copy
@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from resexp.nets.batch_norms import BatchRenorm, GhostBatchNorm
+from resexp.nets.hourglass import Hourglass, StackedHourglass
 from resexp.nets.recipe import Multiplier, ScalarBias
 from resexp.nets.residual import Residual, ResidualNet, ZeroPad
+from resexp.nets.unet import UNet
 
 Rule = Callable[[Sequence[nn.Module]], nn.Module]
 
@@ -61,11 +63,13 @@ class SideBySide(nn.Module):
         self.links = [Link(name, tensor, [state[name] for state in states]) for name, tensor in found.items()]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs (batch, nets, *output) for inputs (batch, nets, *input)."""
+        """Outputs (batch, nets, *output) for inputs (batch, nets, *input); those of a list stand last, as one axis."""
         h = x.flatten(1, 2)
         if h.dim() == 4:
             h = h.contiguous(memory_format=torch.channels_last)
-        return torch.unflatten(self.net(h), 1, (self.count, -1))
+        out = self.net(h)
+        out = torch.stack(out, -1) if isinstance(out, list) else out
+        return torch.unflatten(out, 1, (self.count, -1))
 
     @torch.no_grad()
     def write_back(self) -> None:
@@ -133,7 +137,7 @@ def _chained(own: Sequence[Tensor | None]) -> Tensor:
 def _convolution(nets: Sequence[nn.Module]) -> nn.Module:
     first, count = nets[0], len(nets)
     assert isinstance(first, nn.modules.conv._ConvNd)
-    settings = {(c.stride, c.padding, c.dilation, c.groups, c.padding_mode) for c in nets}
+    settings = {(c.stride, c.padding, c.output_padding, c.dilation, c.groups, c.padding_mode) for c in nets}
     if len(settings) > 1:
         raise CannotJoinError("convolutions differ")
     wide = {name: count * getattr(first, name) for name in ("groups", "in_channels", "out_channels")}
@@ -269,7 +273,24 @@ class ResidualSideBySide(Residual):
         return (short if self.skip == 1.0 else self.skip * short) + branch
 
 
-CONTAINERS = (nn.ModuleList, ResidualNet)
+class UNetSideBySide(UNet):
+    """A U-Net whose maps of the way down stand beside each net's own."""
+
+    count: int
+
+    def _beside(self, way: Tensor, x: Tensor) -> Tensor:
+        parts = [torch.unflatten(h, 1, (self.count, -1)) for h in (way, x)]
+        return torch.cat(parts, 2).flatten(1, 2)
+
+
+def _unet(nets: Sequence[nn.Module]) -> nn.Module:
+    whole = _composed(nets)
+    whole.__class__ = UNetSideBySide
+    whole.count = len(nets)  # type: ignore[assignment]
+    return whole
+
+
+CONTAINERS = (nn.ModuleList, ResidualNet, Hourglass, StackedHourglass)
 IN_PLACE_AFTER = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
 CHANNELWISE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 WITHOUT_PARAMETERS = (
@@ -280,13 +301,14 @@ WITHOUT_PARAMETERS = (
 
 RULES: dict[type[nn.Module], Rule] = {
     **dict.fromkeys(CONTAINERS, _composed),
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),
     **dict.fromkeys((*CHANNELWISE, GhostBatchNorm, BatchRenorm), _normaliser),
     **dict.fromkeys(WITHOUT_PARAMETERS, _alike),
     nn.Sequential: _chain,
     nn.GroupNorm: _group_norm,
     nn.Linear: _linear,
     Residual: _residual,
+    UNet: _unet,
     ScalarBias: _scalar_bias,
     Multiplier: _multiplier,
     ZeroPad: _zero_pad,

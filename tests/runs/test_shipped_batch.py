@@ -38,10 +38,13 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
         "paths",
         "parameters",
         "regularisers",
+        "segmentation",
         "smoothness",
+        "uncertainty",
         "unet-sizes",
         "unravel",
         "weight-decay",
+        "width-or-depth",
     }
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from resexp.core.lab import Lab
 from resexp.nets import zoo
 from resexp.training.batches import Batches
+from resexp.training.data.cells import cells
 from resexp.training.data.dataset import Data, Examples
 from resexp.training.fit import fit
 from resexp.training.initial import initialised
@@ -58,6 +59,22 @@ def test_the_first_steps_are_those_of_separate_training(name: str) -> None:
     nets = initialised(zoo.factory(name), LAB, 3)
     alone = copy.deepcopy(nets)
     assert SideBySide(nets).count == 3  # they can be joined
+    history = fit(nets, data, plan, LAB)
+    for number, net in enumerate(alone):
+        losses = train_alone(net, data, plan, number)
+        torch.testing.assert_close(history.step_loss[:, number], losses, rtol=1e-9, atol=1e-12)
+        for key, value in net.state_dict().items():
+            torch.testing.assert_close(nets[number].state_dict()[key], value, rtol=1e-7, atol=1e-9, msg=key)
+
+
+@pytest.mark.parametrize("skips", ["true", "false"])
+def test_u_nets_are_those_of_separate_training_pixel_by_pixel(skips: str) -> None:
+    name = f"unet,depth=1,width=2,channels=1,norm=batch,skips={skips}"
+    data = cells(LAB, train=12, test=2, side=8, border=8).to(LAB.torch_device, LAB.torch_dtype)
+    plan = Plan(epochs=2, batch=6, rate=0.05, weight_decay=1e-2, drops=(0.5,))
+    nets = initialised(zoo.factory(name), LAB, 3)
+    alone = copy.deepcopy(nets)
+    assert SideBySide(nets).count == 3
     history = fit(nets, data, plan, LAB)
     for number, net in enumerate(alone):
         losses = train_alone(net, data, plan, number)
