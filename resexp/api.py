@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from resexp.core.errors import UsageError
 from resexp.core.lab import Lab, quarter_of_memory
-from resexp.core.result import Result
 from resexp.experiments.probe import Probe, report
+from resexp.interface import Probed
 from resexp.probing.inputs import Examples, parse
 from resexp.probing.passes import Inputs
 from resexp.probing.reinitialise import Draws
 from resexp.probing.survey import survey
+from resexp.runs.cell import Cell, Outcome
+from resexp.runs.settings import Settings
 
 Model = nn.Module | Callable[[], nn.Module]
 Input = str | Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -33,7 +35,7 @@ def probe(
     seed: int = 0,
     threads: int | None = None,
     memory: int | None = None,
-) -> Result:
+) -> Probed:
     """What passes through a net, block by block, forward and backward: the Result of `resexp probe`.
 
     model: a net, whose further initialisations permute the entries of its weights, or a factory, which draws them;
@@ -62,7 +64,8 @@ def probe(
     if isinstance(loss, str) and loss not in {"labels", "direction", "sum"}:
         raise UsageError(f"loss: labels, direction, sum or a function, not '{loss}'.")
     found = survey(lab, made, source, count=draws, training=mode == "train", loss=loss, line=line)  # type: ignore[arg-type]
-    return report(declared, found)
+    cell = Cell(declared, Settings.parse({"seed": seed}))
+    return Probed.of(Outcome(cell, report(declared, found), {}))
 
 
 @dataclass(frozen=True)

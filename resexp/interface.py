@@ -4,14 +4,15 @@ Imports no torch: it comes with the first experiment that needs it.
 """
 
 import html
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from resexp.core.errors import MissingError, UsageError
-from resexp.core.result import FamilyResult, Value
+from resexp.core.result import FamilyResult, Result, Value
 from resexp.report import text
 from resexp.runs.cell import Cell, Outcome
 from resexp.runs.execute import execute
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 40
 """Lines of a table in a notebook."""
+SHOWN_DPI, COLOURS_SHOWN = 72, 128
+"""Pixels an inch, and colours, of a figure in a notebook."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,10 @@ class Results(Sequence["Results"]):
         else:
             check_plot(kind, Path(path))
             draw(self.outcomes, Path(path))
-        return figure_of(self.outcomes)
+        figure = figure_of(self.outcomes)
+        # Notebooks know by themselves only figures of pyplot, and would show this one as a line of text.
+        figure._repr_png_ = MethodType(_as_png, figure)  # type: ignore[attr-defined]
+        return figure
 
     def __len__(self) -> int:
         """Number of settings."""
@@ -130,19 +136,90 @@ class Results(Sequence["Results"]):
 
     def _repr_html_(self) -> str:
         """Headline figures, or rows where there are none, verdicts and notes, for notebooks."""
-        rows = self.headline or text.last_rows(self.outcomes)
-        names = [name for name in dict.fromkeys(n for row in rows for n in row) if any(r.get(name) for r in rows)]
+        rows, sentences = self._summary()
+        names = [n for n in dict.fromkeys(n for row in rows for n in row) if any(r.get(n) is not None for r in rows)]
         head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in names)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(_shown(row.get(name)))}</td>" for name in names) + "</tr>"
             for row in rows[:MOST_SHOWN]
         )
         more = f"<p>and {len(rows) - MOST_SHOWN} more</p>" if len(rows) > MOST_SHOWN else ""
-        sentences = [f"{f.quantity.replace('_', ' ')}: {f.sentence}" for f in self.families[:MOST_SHOWN]]
         said = "".join(f"<li>{html.escape(line)}</li>" for line in (*sentences, *self.notes))
         title = html.escape(self.experiment)
         table = f"<caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
         return f"<table>{table}</table>{more}<ul>{said}</ul>"
+
+    def _summary(self) -> tuple[Sequence[Mapping[str, Value]], Sequence[str]]:
+        """Rows and sentences that sum the results up: the experiment's own digest, where it has one."""
+        digest = self.outcomes[0].cell.experiment.digest(self.outcomes[0].result) if len(self) == 1 else None
+        if digest is not None:
+            return digest.table, digest.lines
+        sentences = [f"{f.quantity.replace('_', ' ')}: {f.verdict}, {f.sentence}" for f in self.families[:MOST_SHOWN]]
+        return self.headline or text.last_rows(self.outcomes), sentences
+
+
+@dataclass(frozen=True, repr=False)
+class Probed(Result):
+    """What `resexp.probe` returns: a Result that is shown, drawn and made a data frame as Results are."""
+
+    outcome: Outcome = field(kw_only=True, compare=False)
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Self:
+        """The result of the outcome, which keeps the outcome."""
+        found = outcome.result
+        return cls(found.columns, found.rows, found.headline, found.families, found.notes, outcome=outcome)
+
+    @property
+    def results(self) -> Results:
+        """The same as Results."""
+        return Results((self.outcome,))
+
+    @property
+    def table(self) -> list[dict[str, Value]]:
+        """All rows, as the CSV has them."""
+        return self.results.table
+
+    def to_csv(self) -> str:
+        """The table as CSV."""
+        return self.results.to_csv()
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The table as a pandas data frame. Raises MissingError where pandas is not installed."""
+        return self.results.to_pandas()
+
+    def to_polars(self) -> "polars.DataFrame":
+        """The table as a polars data frame. Raises MissingError where polars is not installed."""
+        return self.results.to_polars()
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """The figure of `--plot`; path: a .png, .svg or .pdf to write as well."""
+        return self.results.plot(path)
+
+    def __repr__(self) -> str:
+        """Name, size and verdicts."""
+        return repr(self.results)
+
+    def _repr_html_(self) -> str:
+        """A line for each stage, and the advice, for notebooks."""
+        return self.results._repr_html_()
+
+
+def _as_png(figure: "Figure") -> tuple[bytes, dict[str, int]]:
+    """The figure at twice the size that it is shown in, for fine screens, and that size in pixels.
+
+    In few colours: a notebook keeps its pictures in itself, and these are a third of what they were.
+    """
+    from io import BytesIO
+
+    from PIL import Image
+
+    drawn, few = BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png", dpi=2 * SHOWN_DPI, pil_kwargs={"compress_level": 1})
+    picture = Image.open(drawn).convert("RGB").quantize(COLOURS_SHOWN, method=Image.Quantize.FASTOCTREE)
+    picture.save(few, format="png", optimize=True)
+    width, height = figure.get_size_inches()
+    return few.getvalue(), {"width": round(width * SHOWN_DPI), "height": round(height * SHOWN_DPI)}
 
 
 def _shown(value: Value) -> str:

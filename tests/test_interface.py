@@ -1,14 +1,21 @@
 """What Python code calls: the same numbers as the command, stored and read back, as tables and figures."""
 
+import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pandas
 import polars
 import pytest
+from IPython.core.formatters import DisplayFormatter
+from PIL import Image
+from torch import Tensor, nn
 
 import resexp
 from resexp.core.errors import MissingError, ResexpError, UsageError
+from resexp.core.result import Result
 from resexp.runs.registry import experiment
 from resexp_cli.main import main
 
@@ -115,3 +122,49 @@ def test_no_torch_before_a_run_needs_it() -> None:
 def test_polars_reads_numbers_as_numbers() -> None:
     frame = resexp.run("variance", quick=True, draws=8).to_polars()
     assert frame["mean"].dtype == polars.Float64
+
+
+def test_pandas_has_what_it_reads_from_the_csv() -> None:
+    found = resexp.sweep("variance", depth=3, width=16, draws=16, scheme=["plain", "batchnorm"])
+    pandas.testing.assert_frame_equal(found.to_pandas(), pandas.read_csv(io.StringIO(found.to_csv())))
+
+
+def test_a_notebook_shows_a_figure_as_a_picture_and_results_as_a_table() -> None:
+    found = resexp.run("paths", blocks=6)
+    data, metadata = DisplayFormatter().format(found.plot())
+    width, height = Image.open(io.BytesIO(data["image/png"])).size
+    shown = metadata["image/png"]
+    assert (width, height) == pytest.approx((2 * shown["width"], 2 * shown["height"]), abs=1)
+    assert 300 < shown["width"] < 1000
+    data, _ = DisplayFormatter().format(found)
+    assert "<th>verdict</th>" in data["text/html"]
+
+
+def test_a_column_of_zeros_is_shown_and_one_without_values_is_not() -> None:
+    row = {"quantity": "excess", "mean": 0.0, "theory": None}
+    made = resexp.run("paths", blocks=5).outcomes[0]
+    html = resexp.Results((replace(made, result=Result(tuple(row), [row], [row])),))._repr_html_()
+    assert "<th>mean</th>" in html
+    assert "<th>theory</th>" not in html
+
+
+def test_a_probed_net_is_shown_and_drawn_as_results_are() -> None:
+    net = nn.Sequential(nn.Linear(4, 8), *(Added() for _ in range(3)))
+    found = resexp.probe(net, "4", draws=3, line=False)
+    assert found.table == found.rows
+    assert list(found.to_pandas().columns) == list(found.to_polars().columns) == list(found.columns)
+    assert "<th>forward, a block</th>" in found._repr_html_()
+    assert "identity shortcuts" in found._repr_html_()
+    assert repr(found).startswith("<probe: ")
+    assert found.plot().axes
+    assert found.to_csv().startswith(",".join(found.columns))
+
+
+class Added(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, h: Tensor) -> Tensor:
+        out: Tensor = h + self.layer(h.relu())
+        return out
