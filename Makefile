@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 # One target for each entry of experiments.yaml, read from the file itself.
 ENTRIES := $(shell sed -n '/^experiments:/,$$ s/^  \([A-Za-z0-9][A-Za-z0-9._-]*\):.*$$/\1/p' experiments.yaml)
 
-.PHONY: help install run test check-style check-types pytest experiments figures chapter bench torture bias calibrate picture clean $(ENTRIES)
+.PHONY: help install run test check-style check-types pytest experiments figures chapter docs release bench torture bias calibrate picture clean $(ENTRIES)
 
 help: ## list the targets
 	@echo "Targets:"
@@ -55,11 +55,17 @@ experiments: $(VENV)/.installed ## run the whole experiments.yaml
 chapter: $(VENV)/.installed ## every figure, equation and problem of the chapter, ending in results/chapter.html
 	$(BIN)/resexp chapter
 
+docs: $(VENV)/.installed ## the documentation as pages in site/; its front page is the chapter
+	$(BIN)/python docs/site/build.py
+
 figures: $(filter figure-%,$(ENTRIES)) ## draw all figures; make -j2 figures: two at a time
 
 # Under make -j each target is one process; alone it may use all cores.
 $(ENTRIES): $(VENV)/.installed
 	$(BIN)/resexp run experiments.yaml --only $@ $(if $(filter -j%,$(MAKEFLAGS)),-j1)
+
+release: $(VENV)/.installed-dev ## build wheel and sdist twice, compare, and try them in a clean environment; publishes nothing
+	scripts/publish.sh --dry-run
 
 bench: $(VENV)/.installed ## speed against two plainly written baselines and the machine's limit
 	$(BIN)/python benchmarks/speed.py
@@ -82,5 +88,5 @@ picture: $(VENV)/.installed ## draw the README's picture of a terminal again
 	    | $(BIN)/python docs/picture.py > docs/terminal.svg
 
 clean: ## remove .venv, caches and build products; results stay
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

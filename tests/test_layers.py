@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "experiments": {"core", "theory", "nets", "signal", "probing", "training"},
     "report": {"core", "runs"},
     "chapter": {"core", "report", "runs"},
+    "scaffold": {"core", "experiments"},
 }
 ONLY_CONSOLE_MAY_IMPORT = "rich"
 CONSOLE = ROOT / "cli" / "resexp_cli" / "console"

@@ -12,6 +12,7 @@ import click
 from resexp.core.errors import ResexpError, UsageError
 from resexp_cli.batch_output import print_plan, print_summary, setting_of
 from resexp_cli.batch_summary import Summary
+from resexp_cli.completion import entries_named
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -27,7 +28,9 @@ MOST_CHECKED = 200  # cells of an entry whose memory is estimated before the bat
 
 @click.command("run", short_help="Run the entries of an experiments.yaml.")
 @click.argument("file", type=click.Path(path_type=Path), help="the YAML file; resexp schema describes it")
-@click.option("--only", metavar="NAME", help="only the entries of that name; * and ? are wild")
+@click.option(
+    "--only", metavar="NAME", shell_complete=entries_named, help="only the entries of that name; * and ? are wild"
+)
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="override a parameter of all entries")
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=0), help="worker processes [default: the cores]; 0: none, for debuggers"

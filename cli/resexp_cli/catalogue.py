@@ -7,6 +7,7 @@ import textwrap
 import click
 
 from resexp.core.experiment import Experiment
+from resexp_cli.completion import experiments_named
 from resexp_cli.options import parameter_options
 
 WIDEST_TEXT = 100
@@ -21,6 +22,7 @@ def list_command(form: str) -> None:
     Examples:
       resexp list
       resexp list --format json
+      resexp list --format json | jq -r '.[].name'
     """
     from resexp.runs.registry import experiments
 
@@ -34,13 +36,15 @@ def list_command(form: str) -> None:
 
 
 @click.command("show", short_help="Formulas, parameters and sources of an experiment.")
-@click.argument("name", help="an experiment; resexp list has all")
+@click.argument("name", shell_complete=experiments_named, help="an experiment; resexp list has all")
 def show_command(name: str) -> None:
     """Show the mathematics, parameters, examples and sources of the experiment NAME.
 
     \b
-    Example:
+    Examples:
       resexp show variance
+      resexp show autocorrelation
+      resexp show path-gradients | less
     """
     from resexp.runs.registry import experiment
 
@@ -76,8 +80,10 @@ def doctor_command() -> None:
     """Say what resexp runs on here: versions, devices, threads, memory, extras.
 
     \b
-    Example:
+    Examples:
       resexp doctor
+      resexp doctor > machine.txt
+      CUDA_VISIBLE_DEVICES=1 resexp doctor
     """
     import os
     import platform
@@ -115,8 +121,10 @@ def schema_command() -> None:
     The first line of experiments.yaml points them to it: # yaml-language-server: $schema=experiments.schema.json
 
     \b
-    Example:
+    Examples:
       resexp schema > experiments.schema.json
+      resexp schema | jq '.properties | keys'
+      resexp schema | jq '."$defs"."set.variance".properties | keys'
     """
     from resexp.runs.schema import experiments_schema
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,12 @@ from resexp.runs.cell import Cell, Outcome
 from resexp.runs.execute import execute, needs_run
 from resexp.runs.resolve import environment_variable, resolve
 from resexp.runs.store import Store
-from resexp_cli.console import Terminal
 from resexp_cli.environment import warn_of_misspelt
 from resexp_cli.options import output_options, parameter_options, settings_options
 from resexp_cli.verdicts import Judged, check_verdicts
+
+if TYPE_CHECKING:
+    from resexp_cli.console import Terminal
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def run(
     experiment: type[Experiment], flags: dict[str, Any], output: Output, *, quick: bool, settings_file: Path | None
 ) -> None:
     """Resolve, run or read back, print, store, plot, check."""
+    from resexp_cli.console import Terminal  # rich takes longer than a shell waits for completions
+
     terminal = Terminal(quiet=output.quiet)
     warn_of_misspelt(terminal)
     cells = resolve(experiment, flags, _settings(experiment, settings_file), quick=quick)
@@ -121,7 +125,7 @@ def _check_before(cells: Sequence[Cell], store: Store | None, *, force: bool) ->
 
 
 def _run_all(
-    terminal: Terminal, cells: Sequence[Cell], store: Store | None, *, force: bool
+    terminal: "Terminal", cells: Sequence[Cell], store: Store | None, *, force: bool
 ) -> tuple[list[Outcome], ResexpError | None]:
     """Outcomes of all cells, and the first error of saving one."""
     outcomes: list[Outcome] = []
@@ -146,7 +150,7 @@ def _run_all(
     return outcomes, save_error
 
 
-def show(terminal: Terminal, outcomes: Sequence[Outcome], form: str) -> None:
+def show(terminal: "Terminal", outcomes: Sequence[Outcome], form: str) -> None:
     """Print outcomes on stdout in the asked format."""
     if form == "auto":
         form = "table" if terminal.interactive else "csv"
@@ -184,7 +188,7 @@ def _value(cell: Cell, name: str) -> str:
     return "none" if value is None else str(value)
 
 
-def _dry_run(terminal: Terminal, cells: Sequence[Cell], store: Store | None) -> None:
+def _dry_run(terminal: "Terminal", cells: Sequence[Cell], store: Store | None) -> None:
     """Show what each cell would do; refuse what does not fit."""
     rows = []
     seconds = 0.0

@@ -14,7 +14,7 @@ import click
 
 from resexp import __version__
 from resexp.core.errors import ResexpError
-from resexp_cli import batch, catalogue, chapter, experiments, results, signals, status, store
+from resexp_cli import batch, catalogue, chapter, completion, experiments, results, scaffold, signals, status, store
 
 VERBS = {
     c.name: c
@@ -30,6 +30,9 @@ VERBS = {
         catalogue.show_command,
         catalogue.doctor_command,
         catalogue.schema_command,
+        scaffold.init_command,
+        scaffold.new_experiment_command,
+        completion.completion_command,
     )
 }
 
@@ -64,18 +67,17 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
-        from resexp.runs.registry import experiments as registered
+        from resexp.runs.registry import modules
 
-        return [*registered(), *(name for name in VERBS if name)]
+        return [*modules(), *(name for name in VERBS if name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
         if cmd_name in VERBS:
             return VERBS[cmd_name]
-        from resexp.runs.registry import experiments as registered
+        from resexp.runs.registry import load, modules
 
-        found = registered().get(cmd_name)
-        return experiments.command(found) if found else None
+        return experiments.command(load(cmd_name)) if cmd_name in modules() else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -125,6 +127,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_code(arguments: list[str] | None) -> int:
+    if completion.is_asked():
+        return completion.answer(cli)
     try:
         cli.main(args=arguments, prog_name="resexp", standalone_mode=False)
     except ResexpError as error:

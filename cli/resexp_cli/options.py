@@ -1,5 +1,6 @@
 """Declared parameters as click options: the only place that knows both."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -37,9 +38,32 @@ class Values(click.ParamType[str]):
         return [CompletionItem(before + comma + c) for c in self.choices if c.startswith(last)]
 
 
+class Names(Values):
+    """Names of nets, whose commas belong to them, or of code of the user's.
+
+    own: names that the experiment adds; nets: whether those of the zoo are meant; files: whether files are.
+    """
+
+    def __init__(self, metavar: str, own: tuple[str, ...], *, nets: bool, files: bool) -> None:
+        super().__init__(metavar, ())
+        self.own, self.nets, self.files = own, nets, files
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        """Complete the whole of a name."""
+        from click.shell_completion import CompletionItem
+
+        from resexp.nets.zoo import FAMILIES
+
+        families = FAMILIES.values() if self.nets else ()
+        told = dict.fromkeys(self.own, "the default") | {n: one.description for one in families for n in one.examples}
+        found = [CompletionItem(name, help=meaning) for name, meaning in told.items() if name.startswith(incomplete)]
+        return [*found, *([CompletionItem(incomplete, type="file")] if self.files else [])]
+
+
 def parameter_options(experiment: type[Experiment]) -> list[click.Parameter]:
     """An option or argument for each parameter of an experiment."""
-    return [_option(name, field) for name, field in experiment.model_fields.items()]
+    files = experiment.runs_code
+    return [_option(name, field, names_files=name in files) for name, field in experiment.model_fields.items()]
 
 
 def settings_options(prefix: str) -> list[click.Parameter]:
@@ -88,8 +112,8 @@ def output_options(prefix: str) -> list[click.Parameter]:
     ]
 
 
-def _option(name: str, field: FieldInfo) -> click.Parameter:
-    values, told = _values(field), ""
+def _option(name: str, field: FieldInfo, *, names_files: bool = False) -> click.Parameter:
+    values, told = _values(field, names_files), ""
     if values.choices and not _fits(values.choices):
         told = f": {', '.join(values.choices)}"
     default = "" if told and field.default == values.choices else _default(field)
@@ -124,7 +148,15 @@ def _default(field: FieldInfo) -> str:
     return f" [default: {str(value).lower() if isinstance(value, bool) else value}]"
 
 
-def _values(field: FieldInfo) -> Values:
+def _names_nets(field: FieldInfo) -> bool:
+    """Whether a net of the zoo is an example in the meaning of the parameter, as in `such as resnet:50`."""
+    from resexp.nets.zoo import FAMILIES
+
+    words = re.findall(r"([\w+-]+):\w", field.description or "")
+    return any(word in FAMILIES for word in words)
+
+
+def _values(field: FieldInfo, names_files: bool) -> Values:
     annotation: Any = field.annotation
     if get_origin(annotation) is tuple:
         annotation = get_args(annotation)[0]
@@ -133,4 +165,9 @@ def _values(field: FieldInfo) -> Values:
     if get_origin(annotation) is Literal:
         choices = get_args(annotation)
         return Values("|".join(choices) if _fits(choices) else "NAME", choices)
-    return Values(NAMES_OF_TYPES.get(annotation, "TEXT"), ())
+    metavar = NAMES_OF_TYPES.get(annotation, "TEXT")
+    nets = annotation is str and _names_nets(field)
+    if not (nets or names_files):
+        return Values(metavar, ())
+    own = field.default if isinstance(field.default, tuple) else (field.default,)
+    return Names(metavar, tuple(filter(None, own)) if nets else (), nets=nets, files=names_files)

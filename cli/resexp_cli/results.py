@@ -5,12 +5,15 @@ from pathlib import Path
 import click
 
 from resexp.core.errors import UsageError
+from resexp_cli.completion import results_stored
 from resexp_cli.store import found_in, nothing_in, only_option, out_option, quiet_option, set_option, trust_option
+
+RESULT = click.Path(path_type=Path)
 
 
 @click.command("compare", short_help="Two stored results or CSV files side by side.")
-@click.argument("a", type=click.Path(path_type=Path), help="folder of a stored result, or a CSV file")
-@click.argument("b", type=click.Path(path_type=Path), help="another of the same experiment")
+@click.argument("a", type=RESULT, shell_complete=results_stored, help="folder of a stored result, or a CSV file")
+@click.argument("b", type=RESULT, shell_complete=results_stored, help="another of the same experiment")
 @click.option("--all", "every", is_flag=True, help="show the numbers that do not differ too")
 @click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", help="table (default) or csv")
 def compare_command(a: Path, b: Path, every: bool, form: str) -> None:
@@ -22,6 +25,7 @@ def compare_command(a: Path, b: Path, every: bool, form: str) -> None:
     \b
     Examples:
       resexp compare results/variance/0123456789abcdef other.csv
+      resexp compare before.csv after.csv
       resexp compare --all --format csv a.csv b.csv
     """
     from resexp.core.tabular import to_csv
@@ -55,7 +59,10 @@ def compare_command(a: Path, b: Path, every: bool, form: str) -> None:
 
 @click.command("report", short_help="Stored results as one self-contained HTML page.")
 @click.argument(
-    "sources", nargs=-1, help="an experiments.yaml, or quoted globs of stored results [default: all of --out]"
+    "sources",
+    nargs=-1,
+    shell_complete=results_stored,
+    help="an experiments.yaml, or quoted globs of stored results [default: all of --out]",
 )
 @click.option(
     "--page",

@@ -35,6 +35,7 @@ def status_command(
     \b
     Examples:
       resexp status experiments.yaml
+      resexp status experiments.yaml --set draws=64 --out quick
       resexp status experiments.yaml --only 'figure-11-6*' --format json
     """
     from resexp.runs import batch, config

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from resexp.core.errors import ResexpError, UsageError
+from resexp_cli.completion import entries_named, results_stored
 
 if TYPE_CHECKING:
     from resexp.core.result import Value
@@ -29,7 +30,9 @@ out_option = click.option(
     default=Path("results"),
     help="folder of stored results [default: results]",
 )
-only_option = click.option("--only", metavar="NAME", help="only the entries of that name; * and ? are wild")
+only_option = click.option(
+    "--only", metavar="NAME", shell_complete=entries_named, help="only the entries of that name; * and ? are wild"
+)
 set_option = click.option(
     "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="as it was given to resexp run"
 )
@@ -38,7 +41,13 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="no progress and
 
 
 @click.command("export", short_help="Stored results as one table: CSV, JSON or Parquet.")
-@click.argument("sources", nargs=-1, required=True, help="an experiments.yaml, or a quoted glob of stored results")
+@click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    shell_complete=results_stored,
+    help="an experiments.yaml, or a quoted glob of stored results",
+)
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "json"]), help="[default: by --to, else csv]")
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="file to write instead of stdout")
 @only_option

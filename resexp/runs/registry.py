@@ -6,7 +6,7 @@ Importing an experiment's module is cheap by contract: torch, scipy and matplotl
 import importlib
 import inspect
 import pkgutil
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 
 import resexp.experiments
@@ -22,11 +22,29 @@ def experiments() -> dict[str, type[Experiment]]:
 
     Files whose names begin with an underscore are no experiments.
     """
+    return {name: load(name) for name in modules()}
+
+
+@lru_cache(maxsize=1)
+def modules() -> dict[str, str]:
+    """The module of each experiment by the experiment's name, sorted; none of them is loaded."""
     package = resexp.experiments
     names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
-    found = {name.replace("_", "-"): _load(f"{package.__name__}.{name}") for name in names}
-    found |= {point.name: _load(point.value) for point in entry_points(group=ENTRY_POINT_GROUP)}
+    found = {name.replace("_", "-"): f"{package.__name__}.{name}" for name in names}
+    found |= {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
     return dict(sorted(found.items()))
+
+
+@cache
+def load(name: str) -> type[Experiment]:
+    """One experiment, without the others. Raises ResexpError where it cannot be loaded, KeyError where none is."""
+    return _load(modules()[name])
+
+
+def forget() -> None:
+    """Look again, for experiments that were installed while the program ran."""
+    for known in (experiments, modules, load):
+        known.cache_clear()
 
 
 def experiment(name: str) -> type[Experiment]:

@@ -53,7 +53,14 @@ class LocalEngine(Engine):
             self._threads.shutdown(wait=False, cancel_futures=True)
             for slot in self._slots:
                 slot.stop()
-        self._threads.shutdown(wait or cancel_futures)
+        try:
+            self._threads.shutdown(wait or cancel_futures)
+        except (
+            BaseException
+        ):  # interrupted while it waits: from Python 3.13 on the threads are joined once more at exit
+            for slot in self._slots:
+                slot.stop()
+            raise
         if wait or cancel_futures:
             for slot in self._slots:
                 slot.close()
