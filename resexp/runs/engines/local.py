@@ -55,9 +55,7 @@ class LocalEngine(Engine):
                 slot.stop()
         try:
             self._threads.shutdown(wait or cancel_futures)
-        except (
-            BaseException
-        ):  # interrupted while it waits: from Python 3.13 on the threads are joined once more at exit
+        except BaseException:  # an interrupt while it waits: Python 3.13 would join the threads once more at exit
             for slot in self._slots:
                 slot.stop()
             raise
