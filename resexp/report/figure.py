@@ -3,6 +3,7 @@
 Before them the panels of curves that an experiment shows beside its rows, one strip a setting.
 """
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
+UNIT = re.compile(r", (nats|pixels|bytes|seconds)\b")
+"""Units as the meaning of a quantity tells them; most are pure numbers."""
 MARKERS = (".", "^", "s", "x", "D", "+", "v")
 """With each colour once more: seven times seven settings are told apart."""
 MARKER_SIZE = 3.5
@@ -184,8 +187,16 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
     axis.set_yscale("log" if plot.log_y and positive else "linear")
     axis.set_xlabel(plot.x)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_ylabel((quantity or plot.y).replace("_", " "))
+    axis.set_ylabel(with_unit(outcomes[0], quantity) if quantity else plot.y.replace("_", " "))
     axis.grid(alpha=0.25, linewidth=0.5)
+
+
+def with_unit(outcome: Outcome, quantity: str) -> str:
+    """Name of a quantity for an axis, with the unit that its meaning tells, if it has one."""
+    declared = getattr(outcome.cell.experiment, "quantities", ())
+    meaning = next((one.meaning for one in declared if one.name == quantity), "")
+    unit = UNIT.search(meaning)
+    return quantity.replace("_", " ") + (f" ({unit.group(1)})" if unit else "")
 
 
 def _curves(outcomes: Sequence[Outcome], series: str) -> list[tuple[Outcome, Value]]:

@@ -37,6 +37,15 @@ def drawn(cells: list[Cell], monkeypatch: pytest.MonkeyPatch, path: Path) -> Fig
     return kept[0]
 
 
+def test_axes_have_the_unit_that_a_quantity_declares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from resexp.experiments.degradation import Degradation
+
+    one = drawn([Cell(Degradation.parse(Degradation.smallest), Settings())], monkeypatch, tmp_path / "d.svg")
+    labels = [axis.get_ylabel() for axis in one.axes if axis.get_ylabel()]
+    assert "train loss (nats)" in labels
+    assert "test error" in labels
+
+
 def legend_of(one: Figure) -> dict[str, tuple[object, ...]]:
     """What each entry of the legend beside the panels looks like."""
     assert not any(axis.get_legend() for axis in one.axes)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from resexp.core.result import Value
-from resexp.report.figure import look, style
+from resexp.report.figure import look, style, with_unit
 from resexp.report.page.picture import PAGE_STYLE, Picture, drawn
 from resexp.report.text import headlines, swept_values
 from resexp.runs.cell import Outcome
@@ -39,6 +39,7 @@ def comparison_of(outcomes: Sequence[Outcome], name: str) -> Picture | None:
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for axis, quantity in zip(axes, quantities, strict=False):
             _draw(axis, [row for row in rows if row["quantity"] == quantity], x, curves)
+            axis.set_ylabel(with_unit(outcomes[0], quantity))
         for axis in axes[len(quantities) :]:
             axis.set_axis_off()
     said = ", ".join(quantity.replace("_", " ") for quantity in quantities)
@@ -70,7 +71,6 @@ def _draw(axis: "Axes", rows: Sequence[Mapping[str, Value]], x: str, curves: Seq
         axis.fill_between(at, low, high, color=colour, alpha=0.2, lw=0)
         axis.plot(*_points(curve, x, "theory"), "--", color=colour, lw=1)
     axis.set_xlabel(x.replace("_", " "))
-    axis.set_ylabel(str(rows[0]["quantity"]).replace("_", " "))
     axis.grid(alpha=0.25, linewidth=0.5)
     axis.legend(fontsize=7, frameon=False)
 
