@@ -48,7 +48,7 @@ from pydantic import model_validator
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row
-from resexp.training.declared import TrainingExperiment, check_depth, claim, diverged, shown
+from resexp.training.declared import TrainingExperiment, check_depth, claim, convolutions, diverged, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,12 +91,10 @@ LOWER = {
 STEPS_TO_SETTLE = 300
 """After fewer steps a temperature may do as well (on digits: in 2 of 40 seeds after 168)."""
 MOST_SEVERE = 1_000_000
-SHARE_OF_TRAINING = 3
-"""A training step costs as much as so many forward passes."""
 CLASSES = 10
 TEST_SHARE = 0.25
 """Test examples over training examples, where nothing is known."""
-FULL_RATE = 2e10
+FORWARD = 2e10
 """Multiply-adds a second of a forward pass on one core of a common machine, all else included."""
 
 
@@ -286,14 +284,14 @@ class Uncertainty(TrainingExperiment):
                         change = found[severity, MONTE_CARLO] - found[severity, DETERMINISTIC]
                         yield f"{name}_change_{said}", summarise(Samples.of(change), positive=False), None, ""
 
-    def estimate_seconds(self, lab: Lab) -> float | None:
-        """From the multiply-adds of training and of all passes, at the speed of one core of a common machine."""
-        if self.sizes is None or lab.device != "cpu":
-            return None
-        examples, pixels = self.sizes
-        tested = len(list(self._shifts())) * examples * TEST_SHARE * self.passes
-        passes = SHARE_OF_TRAINING * self.epochs * examples + tested
-        return self.seeds * passes * self.depth * 9 * self.width**2 * pixels / FULL_RATE
+    def multiply_adds(self, pixels: int) -> float:
+        """Of one net."""
+        return convolutions(self.depth, self.width, pixels)
+
+    def seconds_beside_training(self, examples: int, pixels: int) -> float:
+        """Of the passes over test images, shifted and not."""
+        passes = len(list(self._shifts())) * examples * TEST_SHARE * self.passes
+        return self.seeds * passes * self.multiply_adds(pixels) / FORWARD
 
     def estimate_memory(self, lab: Lab) -> int | None:
         """Bytes: the batches of all passes, and what the passes say of as many images as go through a net at once."""

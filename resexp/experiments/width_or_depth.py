@@ -48,7 +48,7 @@ from resexp.core.errors import UsageError
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Row
-from resexp.training.declared import TrainingExperiment, check_depth, claim, diverged, shown
+from resexp.training.declared import TrainingExperiment, check_depth, claim, convolutions, diverged, shown
 
 if TYPE_CHECKING:
     from resexp.core.ensemble import Figure
@@ -63,8 +63,6 @@ CLAIMS = {
     "wide_tests_no_worse": "the shallowest net's test error is at most the tolerance above the deepest one's",
     "wide_is_more_likely": "the shallowest net ends with the lower test loss than the deepest",
 }
-FULL_RATE = 5e9
-"""Multiply-adds of a forward pass a second at which nets train on one core, backward pass and all else included."""
 
 
 @dataclass(frozen=True)
@@ -223,13 +221,9 @@ class WidthOrDepth(TrainingExperiment):
             else:
                 yield f"{quantity}_deepest_over_shallowest", summarise(Samples.of(deep / wide), positive=True), None, ""
 
-    def estimate_seconds(self, lab: Lab) -> float | None:
-        """From the multiply-adds of all nets, at the speed of one core of a common machine."""
-        if self.sizes is None or lab.device != "cpu":
-            return None
-        examples, pixels = self.sizes
-        multiply_adds = sum(depth * 9 * self._about_wide(depth) ** 2 * pixels for depth in self.depths)
-        return self.seeds * self.epochs * examples * multiply_adds / FULL_RATE
+    def multiply_adds(self, pixels: int) -> float:
+        """Of all nets, at the widths that they have roughly; deep narrow ones do not fill a core."""
+        return 1.4 * sum(convolutions(depth, self._about_wide(depth), pixels) for depth in self.depths)
 
     def estimate_memory(self, lab: Lab) -> int | None:
         """Bytes: weights, gradients, momentum and a copy of all nets of a depth, and what two hold of a batch."""

@@ -55,7 +55,7 @@ def claim(name: str, meaning: str) -> Quantity:
     return Quantity(name, meaning, positive=False, judged="level", margin=0.1, headline=name, hidden=True)
 
 
-def convolutions(depth: int, width: int, pixels: int) -> float:
+def convolutions(depth: int, width: float, pixels: int) -> float:
     """Multiply-adds of one image through a net of He et al. for small images: the same in each of its stages."""
     return depth * 9.0 * width**2 * pixels
 

@@ -7,7 +7,8 @@ channels-last, one wide operation takes a fraction of the time of many narrow on
 
 Layers that are known: convolutions, batch, ghost, group and instance normalisation, linear layers, everything without
 parameters that acts on each element or on space alone, and containers; the residual blocks of resexp.nets with
-shortcuts A and B, SkipInit, ReZero and Fixup; U-Nets and hourglasses. A net of anything else is refused, and trained alone.
+shortcuts A and B, SkipInit, ReZero and Fixup; U-Nets and hourglasses. A net of anything else is refused, and trained
+alone.
 """
 
 import copy
