@@ -38,6 +38,7 @@ def test_experiments_yaml_resolves_and_covers_its_figures_and_problems() -> None
         "path-gradients",
         "paths",
         "parameters",
+        "pose",
         "regularisers",
         "segmentation",
         "smoothness",
