@@ -174,7 +174,7 @@ class LearningRate(TrainingExperiment):
     examples = (
         "learning-rate",
         "learning-rate --net residual --depth 8,20 --format table",
-        "learning-rate --depth 8 --momentum 0 --lowest 0.1 --highest 100 --plot results/learning-rate.png",
+        "learning-rate --depth 8 --momentum 0 --lowest 0.1 --highest 100",
     )
 
     @model_validator(mode="after")

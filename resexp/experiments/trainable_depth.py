@@ -148,7 +148,7 @@ class TrainableDepth(TrainingExperiment):
     examples = (
         "trainable-depth",
         "trainable-depth --width 64 --seeds 3 --format table",
-        "trainable-depth --data mnist1d --limit 1000 --epochs 12 --accuracy 0.6 --plot results/trainable-depth.png",
+        "trainable-depth --data mnist1d --limit 1000 --accuracy 0.6",
     )
 
     @model_validator(mode="after")
