@@ -30,7 +30,7 @@ def misspelt(environment: Mapping[str, str] | None = None) -> list[str]:
     said = [name for name in (os.environ if environment is None else environment) if name.startswith(OURS)]
     if not said:
         return []
-    known = {*OTHERS, *(name for experiment in experiments().values() for name in _variables(experiment))}
+    known = {*OTHERS, *(name for experiment in experiments().values() for name in variables_of(experiment))}
     return [_sentence(name, known) for name in sorted(said) if name not in known]
 
 
@@ -40,7 +40,7 @@ def _sentence(name: str, known: Collection[str]) -> str:
     return f"{name} is set in the environment, and nothing reads it{hint or f': names are {OURS}EXPERIMENT_OPTION'}."
 
 
-def _variables(experiment: type[Experiment]) -> Iterator[str]:
+def variables_of(experiment: type[Experiment]) -> Iterator[str]:
     """Names of the variables that set something of an experiment."""
     from resexp.runs.override import SEEDS
 
