@@ -27,8 +27,9 @@ from resexp.core.statistics import (
     summarise,
     summarise_growth,
     summarise_ratio,
+    summarise_share,
 )
-from resexp.core.verdict import Family, FamilyJudgement, Judgement, Moments, judge
+from resexp.core.verdict import Family, FamilyJudgement, Judgement, Moments, judge, share_sentence
 
 NEARLY_BEYOND = 960  # doublings; float64 ends at 1023, and the networks of one seed or another lie about the theory
 FEW_CARRY = 0.25  # share of the networks below which a mean is said to be carried by few
@@ -128,6 +129,8 @@ def _needs_log2(row: Row, prediction: Prediction | None, summary: Summary) -> bo
 def _summary(row: Row, quantity: Quantity) -> Summary:
     if row.denominator is not None:
         return summarise_ratio(level_samples(row), row.denominator)
+    if quantity.judged == "share":
+        return summarise_share(level_samples(row))
     return summarise(row.samples, positive=quantity.positive)
 
 
@@ -166,6 +169,8 @@ def _headline(measured: Measured, family: Family | None, judgement: FamilyJudgem
     if quantity.judged == "log increments":
         summary = summarise_growth(judged)
         theory = representable_exp(theory) if theory is not None else None
+    elif quantity.judged == "share":
+        summary = summarise_share(judged)
     else:
         summary = summarise(Samples.of(judged), positive=False)
     verdict = judgement.headline.verdict if judgement is not None else Verdict.NO_THEORY
@@ -199,6 +204,8 @@ def _explain(measured: Measured, judgement: FamilyJudgement) -> str:
     where = f"at {measured.place(worst, without_first=measured.starts_with_a_definition)}" if wrong_row else mean
     if shown.unusable:
         return f"{shown.unusable} networks gave a number that is zero or not finite."
+    if quantity.judged == "share":
+        return share_sentence(shown, len(measured.rows[0].samples.mantissa))
     estimate, theory = (np.exp(shown.estimate), np.exp(shown.theory)) if growth else (shown.estimate, shown.theory)
     what = (
         "excess over theory"

@@ -75,8 +75,8 @@ class Measured:
         else:
             levels = np.stack([level_samples(row) for row in rows], axis=1)
             theory = np.array([_level(p) for p in predictions])
-        if self.quantity.judged == "level":
-            return Family(levels, theory, bias, margin, rare=scarce)
+        if self.quantity.judged in {"level", "share"}:
+            return Family(levels, theory, bias, margin, rare=scarce, is_share=self.quantity.judged == "share")
         increments, expected = self._per_step(levels), self._per_step(theory)
         steps = self._steps(self.rows)[: len(predictions) - 1]
         weights = steps / steps.sum() if len(steps) else None

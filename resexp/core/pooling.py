@@ -15,8 +15,8 @@ import numpy as np
 from resexp.core.errors import ResexpError
 from resexp.core.pooled_rows import MEASURED, Numbers, Place, by_place, interval, merged, places, pooled_rows
 from resexp.core.result import FamilyResult, Quantity, Result, Value, Verdict
-from resexp.core.statistics import Array
-from resexp.core.verdict import FamilyJudgement, Moments, judge_moments
+from resexp.core.statistics import Array, share_interval
+from resexp.core.verdict import FamilyJudgement, Moments, judge_moments, share_sentence
 
 ARRAYS = ("mean", "deviation", "theory", "bias", "unusable")
 OF_SOME = ("weights", "scale", "rare")
@@ -51,7 +51,14 @@ def _moments(data: Mapping[str, Any]) -> Moments:
         floats = {n: np.array([math.nan if x is None else x for x in data[n]], dtype=np.float64) for n in names}
         effective = math.inf if data["effective_draws"] is None else data["effective_draws"]
         unusable = np.array(data["unusable"], dtype=np.int64)
-        return Moments(data["draws"], **floats, unusable=unusable, margin=data["margin"], effective_draws=effective)
+        return Moments(
+            data["draws"],
+            **floats,
+            unusable=unusable,
+            margin=data["margin"],
+            effective_draws=effective,
+            is_share=data["judged"] == "share",
+        )
     except (KeyError, TypeError, ValueError):
         raise PoolingError("What was kept of a family is not as this version of resexp keeps it.") from None
 
@@ -115,11 +122,15 @@ def _pool_family(
         for place in places({**axes, "quantity": shown} for shown in (name, f"log2_{name}")):
             if place in at:
                 at[place]["verdict"] = row.verdict.value
-    growth = data[0]["judged"] == "log increments"
+    growth, is_share = data[0]["judged"] == "log increments", data[0]["judged"] == "share"
     for figure in headline:
         if figure["quantity"] == data[0]["headline"]:
             figure |= _figure(judgement, moments.draws, growth=growth)
-    return FamilyResult(name, judgement.verdict.value, judgement.p_value, _sentence(judgement, growth=growth))
+            if is_share and not judgement.headline.unusable:
+                hits = round(judgement.headline.estimate * moments.draws)
+                figure["ci_low"], figure["ci_high"] = share_interval(hits, moments.draws)
+    said = share_sentence(judgement.headline, moments.draws) if is_share else _sentence(judgement, growth=growth)
+    return FamilyResult(name, judgement.verdict.value, judgement.p_value, said)
 
 
 def _of_one_setting(name: str, data: Sequence[Mapping[str, Any]]) -> list[Moments]:

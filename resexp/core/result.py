@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from resexp.core.statistics import Array, Samples
 
 Value = str | int | float | None
-Judged = Literal["log increments", "increments", "level", "ratio", "nothing"]
+Judged = Literal["log increments", "increments", "level", "ratio", "share", "nothing"]
 TheoryKind = Literal["exact", "limit", "finite-width", "monte-carlo", "reference"]
 
 STATISTICS_COLUMNS = (
@@ -94,7 +94,8 @@ class Quantity:
     """A measured quantity and how it is judged.
 
     judged: `log increments` (growth from row to row), `increments` (what a row adds), `level` (the statistic itself),
-    `ratio` (of means over networks, by Fieller's residual) or `nothing`;
+    `ratio` (of means over networks, by Fieller's residual), `share` (1 or 0 in each network, theory 1 or 0: what most
+    networks give, by the exact binomial test) or `nothing`;
     margin: how far off, in the judged statistic, still counts as the same;
     headline: name of the figure that sums the family up; reverse: rows grow from the last to the first;
     hidden: judged and summed up, but without rows of its own.

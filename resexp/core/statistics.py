@@ -6,6 +6,7 @@ interval on the log and the delta-method interval, and the median gets order sta
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -107,6 +108,47 @@ def summarise(samples: Samples, *, positive: bool) -> Summary:
         draws=draws,
         effective_draws=effective_draws(values),
     )
+
+
+def summarise_share(holds: Array) -> Summary:
+    """Summary of what holds, 1, or does not, 0, in each network; the interval is Clopper and Pearson's."""
+    draws = len(holds)
+    if not np.isfinite(holds).all():
+        return Summary(None, None, None, None, None, draws, 0.0)
+    share = float(holds.mean())
+    stderr = float(holds.std(ddof=1)) / math.sqrt(draws)
+    low, high = share_interval(round(share * draws), draws)
+    return Summary(share, stderr, low, high, float(np.median(holds)), draws, float(draws))
+
+
+def share_interval(hits: int, draws: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share of which `hits` of `draws` networks are (Clopper and Pearson 1934)."""
+    tail = (1 - level) / 2
+    low = 0.0 if hits == 0 else _solved(lambda p: 1 - binomial_tail(hits - 1, draws, p) - tail)
+    high = 1.0 if hits == draws else _solved(lambda p: tail - binomial_tail(hits, draws, p))
+    return low, high
+
+
+def binomial_tail(hits: int, draws: int, share: float) -> float:
+    """P(X <= hits), X binomial with so many draws."""
+    if hits < 0:
+        return 0.0
+    if hits >= draws or share <= 0:
+        return 1.0
+    if share >= 1:
+        return 0.0
+    k = np.arange(hits + 1)
+    log_choose = math.lgamma(draws + 1) - np.array([math.lgamma(n + 1) + math.lgamma(draws - n + 1) for n in k])
+    return min(1.0, float(np.exp(log_choose + k * math.log(share) + (draws - k) * math.log1p(-share)).sum()))
+
+
+def _solved(rising: Callable[[float], float]) -> float:
+    """Where a function that rises over 0 to 1 is zero, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
 
 
 def summarise_growth(log: Array) -> Summary:

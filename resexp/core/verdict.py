@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resexp.core.result import ALPHA, Verdict
-from resexp.core.statistics import Array, student_quantile, student_tail
+from resexp.core.statistics import Array, binomial_tail, share_interval, student_quantile, student_tail
 
 FEWEST_DRAWS = 8
 FEWEST_EFFECTIVE = 50  # networks that must carry a ratio of means
@@ -35,7 +35,8 @@ class Family:
     leading: how many first rows are levels and stay out of the headline;
     weights: (rows,) of the rows in the headline, equal where not given;
     effective_draws, scale: of a ratio of means, how many networks carry it, and its mean denominators, (rows,);
-    rare: (rows,) bound on the bias that falls with the number of networks, times that number.
+    rare: (rows,) bound on the bias that falls with the number of networks, times that number;
+    is_share: the statistic is 1 or 0, and the theory which of the two most networks give.
     """
 
     statistic: Array
@@ -47,6 +48,7 @@ class Family:
     effective_draws: float = math.inf
     scale: Array | None = None
     rare: Array | None = None
+    is_share: bool = False
 
     def shares(self) -> Array:
         """Share of each row in the headline, (rows,)."""
@@ -83,6 +85,7 @@ class Moments:
     weights: Array | None = None
     scale: Array | None = None
     rare: Array | None = None
+    is_share: bool = False
 
     @classmethod
     def of(cls, family: Family) -> "Moments":
@@ -104,6 +107,7 @@ class Moments:
             family.shares(),
             family.scale,
             family.rare,
+            family.is_share,
         )
 
     @classmethod
@@ -198,6 +202,7 @@ class FamilyJudgement:
 
     headline: Judgement
     rows: tuple[Judgement, ...]
+    tests: int = 2
 
     @property
     def verdict(self) -> Verdict:
@@ -214,7 +219,7 @@ class FamilyJudgement:
         compares it with alpha over their number.
         """
         smallest_row = min(row.p_value for row in self.rows)
-        return min(1.0, 2 * self.headline.p_value, 2 * len(self.rows) * smallest_row)
+        return min(1.0, self.tests * self.headline.p_value, self.tests * len(self.rows) * smallest_row)
 
 
 def judge(family: Family, alpha: float = ALPHA) -> FamilyJudgement:
@@ -225,6 +230,11 @@ def judge(family: Family, alpha: float = ALPHA) -> FamilyJudgement:
 def judge_moments(moments: Moments, alpha: float = ALPHA) -> FamilyJudgement:
     """The same, from what is kept of a family."""
     rows = len(moments.mean) - 1
+    if moments.is_share:
+        if rows != 1:
+            raise TypeError("a share of networks is judged in one row")
+        judged_share = _judge_share(moments, alpha)
+        return FamilyJudgement(judged_share, (judged_share,), tests=1)
     headline = _judge_one(moments, 0, moments.margin, alpha / 2)
     judged = tuple(
         _judge_one(moments, row, ROW_MARGIN * moments.margin, alpha / (2 * rows)) for row in range(1, rows + 1)
@@ -264,6 +274,39 @@ def _judge_one(moments: Moments, place: int, margin: float, threshold: float) ->
         return Judgement(Verdict.AGREE, estimate, stderr, theory, bias, p_value)
     need = _draws_to_settle(gap, deviation, bias, margin, student_quantile(1 - threshold / 2, draws - 1))
     return Judgement(Verdict.UNDERPOWERED, estimate, stderr, theory, bias, p_value, need)
+
+
+def _judge_share(moments: Moments, alpha: float) -> Judgement:
+    """Exact test that most networks give what theory says, 1 or 0; alpha: one-sided level of a false `disagree`.
+
+    `agree` where the 95 % interval of the share lies on the theory's side of one half.
+    """
+    draws, theory, unusable = moments.draws, float(moments.theory[0]), int(moments.unusable[0])
+    if unusable:
+        return Judgement(Verdict.NOT_JUDGED, math.nan, math.nan, theory, unusable=unusable)
+    estimate, stderr = float(moments.mean[0]), float(moments.deviation[0]) / math.sqrt(draws)
+    share = estimate if theory >= 0.5 else 1 - estimate
+    hits = round(share * draws)
+    p_value = binomial_tail(hits, draws, 0.5)
+    if draws < FEWEST_DRAWS:
+        return Judgement(Verdict.UNDERPOWERED, estimate, stderr, theory, draws_needed=FEWEST_DRAWS)
+    if p_value < alpha:
+        return Judgement(Verdict.DISAGREE, estimate, stderr, theory, p_value=p_value)
+    if share_interval(hits, draws)[0] > 0.5:
+        return Judgement(Verdict.AGREE, estimate, stderr, theory, p_value=p_value)
+    away = max(abs(share - 0.5), 0.1)
+    need = max(draws + 1, math.ceil(((1.96 if share > 0.5 else 2.58) + POWER_QUANTILE) ** 2 * 0.25 / away**2))
+    return Judgement(Verdict.UNDERPOWERED, estimate, stderr, theory, p_value=p_value, draws_needed=need)
+
+
+def share_sentence(judged: Judgement, draws: int) -> str:
+    """In how many networks a claim holds, and what follows."""
+    hits = round(judged.estimate * draws)
+    text = f"holds in {hits} of {draws} networks"
+    if judged.verdict is Verdict.UNDERPOWERED:
+        return f"{text}; whether it does in most of all is open, and about {judged.draws_needed} would settle it."
+    chance = min(binomial_tail(hits, draws, 0.5), 1 - binomial_tail(hits - 1, draws, 0.5))
+    return f"{text}, and so {'' if 2 * hits > draws else 'not '}in most of all; chance p = {chance:.1g}."
 
 
 def _two_sided(excess: float, stderr: float, freedom: int) -> float:
