@@ -93,7 +93,7 @@ class Digest:
 class Experiment(BaseModel, ABC):
     """Base of all experiments. Subclass Ensemble (random networks) or Table (exact numbers)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: ClassVar[int] = 1
     """Raise it when the numbers change: stored results of an older version are not read back."""

@@ -61,7 +61,7 @@ class BatchNormBackward(Table):
 
     batch: int = param(16, "values z in the batch, I", ge=3, le=512)
     eps: float = param(1e-5, "epsilon, in units of z for equation 11.8 and of its square for 11.10", ge=1e-30, le=1.0)
-    gamma: float = param(1.0, "scale gamma after the normalisation", gt=0, allow_inf_nan=False)
+    gamma: float = param(1.0, "scale gamma after the normalisation", gt=0)
     below: int = param(2, "decades of the deviation s below eps", ge=0, le=8)
     above: int = param(5, "decades of the deviation s above eps", ge=0, le=30)
 

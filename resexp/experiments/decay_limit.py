@@ -143,10 +143,13 @@ class DecayLimit(TrainingExperiment):
             "residual_is_identity": residual["distance_from_identity"] < self.near,
             "residual_still_learns": errors[0] < 0.5 * errors[1],
         }
-        whole = torch.tensor([step is None for step in residual_curves.diverged])
+        whole = {
+            kind: torch.tensor([step is None for step in curves.diverged])
+            for kind, curves in zip(KINDS, (plain_curves, residual_curves), strict=True)
+        }
         for name, held in holds.items():
             place = {"net": name.partition("_")[0], "weight_decay": strongest}
-            yield Row(place, name, Samples.of((held & whole).double().numpy()))
+            yield Row(place, name, Samples.of((held & whole[name.partition("_")[0]]).double().numpy()))
 
     def multiply_adds(self, pixels: int) -> float:
         """Of both kinds, with each decay."""

@@ -76,7 +76,7 @@ class Landscape(TrainingExperiment):
     rate: float = param(0.05, "highest learning rate", gt=0)
     weight_decay: float = param(1e-4, "factor of the weights in their L2 decay", ge=0)
     points: int = param(51, "points of the grid each way, an odd number", ge=5, le=2001)
-    span: float = param(1.0, "how far the grid goes each way, in norms of the filters", gt=0, allow_inf_nan=False)
+    span: float = param(1.0, "how far the grid goes each way, in norms of the filters", gt=0)
     pairs: int = param(1, "pairs of random directions of each net", ge=1, le=1000)
     sample: int = param(128, "training examples whose loss is taken", ge=2)
     mode: Literal["eval", "train"] = param("eval", "statistics of batch normalisation: running ones, or the examples'")

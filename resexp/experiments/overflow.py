@@ -65,7 +65,7 @@ class Overflow(Ensemble):
 
     number_format: NumberFormat = param("float16", "number format that everything is computed in")
     scheme: SchemeName = param("residual", "how a block adds its branch to the skip connection")
-    alpha: float | None = param(None, "scale of the branch; overrides the scheme's", ge=0, le=1e6, allow_inf_nan=False)
+    alpha: float | None = param(None, "scale of the branch; overrides the scheme's", ge=0, le=1e6)
     init: InitialisationName = param("he", "law of the weights")
     width: int = param(64, "units D of every layer, and inputs", ge=2, le=100_000)
     batch: int | None = param(

@@ -87,6 +87,7 @@ class Pose(TrainingExperiment):
     epochs: int = param(6, "passes over the training pictures", ge=1, le=100_000)
     batch: int = param(16, "pictures a step", ge=2, le=1_000_000)
 
+    makes_its_data: ClassVar[bool] = True
     axes = ("stack", "joint", "epoch", "figure", "y", "x")
     quantities = (
         shown("train_loss", "loss of a joint summed over stacks, mean over an epoch; nats for cross-entropy"),
@@ -116,7 +117,7 @@ class Pose(TrainingExperiment):
     )
 
     @model_validator(mode="after")
-    def _data_is_a_source(self) -> Self:
+    def _pictures_fit(self) -> Self:
         if self.side % SMALLEST:
             raise ValueError(f"--side {self.side}: pictures for an hourglass are multiples of {SMALLEST} pixels.")
         if self.width % 4:
@@ -127,10 +128,6 @@ class Pose(TrainingExperiment):
     def sizes(self) -> tuple[int, int] | None:
         """Training pictures, and pixels of each."""
         return min(self.images, self.limit or self.images), self.side**2
-
-    def content(self) -> Mapping[str, str]:
-        """Nothing: the data are drawn."""
-        return {}
 
     def load_data(self, lab: Lab) -> "Data":
         """Pictures and joints that are drawn by the lab's seed, ready to train on."""

@@ -24,7 +24,7 @@ computed and only then multiplied by 0. References, judged by the share of seeds
 higher training loss, for what it trains is harder, and with the lower lesion rise, for it has learned to do without any
 block.
 
-Not judged: better test errors, the reason why these methods exist. They do not show here. In six epochs on the digits
+Not judged: better test errors, the reason why these methods exist. They hardly show here. In six epochs on the digits
 stochastic depth and ShakeDrop raise the test error by 2.5 %, Shake-Shake by 1 %, RandomDrop and ghost batches by less
 than what varies: a net that learns in spite of them is not done so soon. Dropout with SkipInit lowers it, within what
 varies from seed to seed, in a net that trains badly at this rate. BlockDrop spares 16 % of the operations for 2.6 %
@@ -169,10 +169,10 @@ class Regularisers(TrainingExperiment):
             yield from diverged(name, one.diverged)
 
     def notes(self) -> Iterable[str]:
-        """What does not show."""
+        """How to read the changes of the test error."""
         yield (
-            "A test error is better only where the whole interval of test_error_change is below 0, which does not show "
-            "here in trainings as short as the default."
+            "A test error is better only where the whole interval of test_error_change is below 0; trainings as short as "
+            "the default rarely show it."
         )
 
     def train(self, lab: Lab) -> "dict[RegulariserName, Found]":

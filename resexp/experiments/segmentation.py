@@ -79,6 +79,7 @@ class Segmentation(TrainingExperiment):
     epochs: int = param(10, "passes over the training pictures", ge=1, le=100_000)
     batch: int = param(8, "pictures a step", ge=2, le=1_000_000)
 
+    makes_its_data: ClassVar[bool] = True
     axes = ("net", "epoch", "y", "x")
     quantities = (
         shown("train_loss", "mean cross-entropy of a pixel over an epoch, nats"),
@@ -125,7 +126,7 @@ class Segmentation(TrainingExperiment):
     )
 
     @model_validator(mode="after")
-    def _data_is_a_source(self) -> Self:
+    def _pictures_fit(self) -> Self:
         if not fits(self.side + self.border, self.depth, padded=False) or self.side < 2**self.depth:
             below, above = (
                 n and n - self.border for n in neighbours(self.side + self.border, self.depth, padded=False)
@@ -143,10 +144,6 @@ class Segmentation(TrainingExperiment):
     def sizes(self) -> tuple[int, int] | None:
         """Training pictures, and pixels that go into each."""
         return min(self.images, self.limit or self.images), (self.side + self.border) ** 2
-
-    def content(self) -> Mapping[str, str]:
-        """Nothing: the data are drawn."""
-        return {}
 
     def load_data(self, lab: Lab) -> "Data":
         """Pictures that are drawn by the lab's seed, ready to train on."""

@@ -68,9 +68,9 @@ class Smoothness(TrainingExperiment):
 
     depth: int = param(8, "layers of the plain nets, 6 n + 2", ge=8, le=10_000)
     width: int = param(8, "channels of the first stage; the second and third have 2 and 4 times as many", ge=1, le=1024)
-    rate: float = param(0.1, "learning rate", gt=0, allow_inf_nan=False)
+    rate: float = param(0.1, "learning rate", gt=0)
     shortest: float = param(0.5, "shortest step along the gradient, in learning rates", gt=0)
-    longest: float = param(4.0, "longest step along the gradient, in learning rates", gt=0, allow_inf_nan=False)
+    longest: float = param(4.0, "longest step along the gradient, in learning rates", gt=0)
     lengths: int = param(8, "step lengths from the shortest to the longest", ge=2, le=1000)
     every: int = param(3, "steps of the training from row to row; all are measured", ge=1)
     least: float = param(20.0, "by what factor ranges must be larger without normalisation", ge=1)

@@ -66,7 +66,7 @@ class Variance(Ensemble):
     batch: int = param(100, "examples a network sees", ge=1, le=100_000_000)
     draws: int = param(256, "independent random networks", ge=2, le=100_000_000)
     scheme: SchemeName = param("residual", "how a block adds its branch to the skip connection")
-    alpha: float | None = param(None, "scale of the branch; overrides the scheme's", ge=0, le=1e6, allow_inf_nan=False)
+    alpha: float | None = param(None, "scale of the branch; overrides the scheme's", ge=0, le=1e6)
     order: Order = param("relu-linear", "order of layers in the branch, figure 11.5 b, a, c")
     init: InitialisationName = param("he", "law of the weights")
     activation: ActivationName = param("relu", "activation function phi")

@@ -118,17 +118,20 @@ class TrainingExperiment(Ensemble):
         self.checkpoint(lab).discard()
         return result
 
+    makes_its_data: ClassVar[bool] = False
+    """Whether the data are drawn by the experiment, and --data names no source."""
+
     @model_validator(mode="after")
     def _data_is_a_source(self) -> Self:
         try:
-            parse(self.data)
+            _ = self.makes_its_data or parse(self.data)
         except UsageError as error:
             raise ValueError(str(error)) from None
         return self
 
     def content(self) -> Mapping[str, str]:
         """Versions of the files that the data come from."""
-        found = digest(self.data)
+        found = None if self.makes_its_data else digest(self.data)
         return {"data": found} if found else {}
 
     def load_data(self, lab: Lab) -> "Data":

@@ -55,7 +55,9 @@ class Spectra:
             generator = torch.Generator().manual_seed(lab.key(f"signs {purpose}", seed, vector) % 2**63)
             start = signs(hessian.size, generator, self.examples.inputs.device)
             spectra.append(lanczos(hessian.product, start, self.steps))
-        leading = spectra[0].nodes.flip(0)[:LEADING]
+        found = spectra[0].nodes.flip(0)[:LEADING].cpu()
+        leading = torch.full((LEADING,), torch.nan, dtype=torch.float64)  # fewer where Lanczos ends early
+        leading[: len(found)] = found
         nodes = torch.cat([spectrum.nodes for spectrum in spectra])
         largest, least = float(nodes.max()), float(nodes.min())
         shares = [spectrum.share(-self.near * largest, self.near * largest) for spectrum in spectra]
@@ -63,4 +65,4 @@ class Spectra:
         curvature = along @ hessian.product(along) / along.square().sum()
         total = float(trace(spectra, hessian.size).mean())
         numbers = [least, total, sum(shares) / len(shares), -least / largest, float(curvature) / largest]
-        return torch.cat([leading.cpu(), torch.tensor(numbers, dtype=torch.float64)])
+        return torch.cat([leading, torch.tensor(numbers, dtype=torch.float64)])
