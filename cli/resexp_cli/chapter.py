@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resexp_cli.batch import check_fits, run_entries
+from resexp_cli.completion import statements_named
 
 if TYPE_CHECKING:
     from resexp.chapter.statements import Chapter, Statement
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 @click.command("chapter", short_help="Every figure, equation and problem of the chapter, run and told on one page.")
 @click.option(
-    "--only", metavar="NAME", multiple=True, help="figure-11.3, problem-11.13 ..., or an experiment; repeatable"
+    "--only",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=statements_named,
+    help="figure-11.3, 'problem-11.*' ..., or an experiment; repeatable",
 )
 @click.option("--full", is_flag=True, help="publication settings: more networks, longer trainings; about an hour")
 @click.option("--list", "listed", is_flag=True, help="list the statements and their runs; run nothing")
@@ -29,7 +34,8 @@ if TYPE_CHECKING:
 @click.option(
     "--page",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="the page; chapter.json is written beside it [default: chapter.html in --out]",
+    help="the page, .html; the same name with .json is written beside it [default: chapter.html in --out, with --only "
+    "chapter-part.html]",
 )
 @click.option("--force", is_flag=True, help="run again what is stored already")
 @click.option("--retry-failed", is_flag=True, help="run again what failed before")
@@ -49,7 +55,7 @@ def chapter_command(only: Sequence[str], full: bool, listed: bool, page: Path | 
       resexp chapter --full -j 8 --out publication
     """
     from resexp.chapter.statements import Chapter
-    from resexp.report.page.render import check_renderable
+    from resexp.report.page.render import check_page, check_renderable
     from resexp.runs.batch import Rules
     from resexp.runs.store import Store
     from resexp_cli.console import Terminal
@@ -60,7 +66,9 @@ def chapter_command(only: Sequence[str], full: bool, listed: bool, page: Path | 
     if listed:
         _list(terminal, chapter, statements)
         return
+    page = page or options["out"] / ("chapter-part.html" if only else "chapter.html")
     check_renderable()
+    check_page(page)
     store = Store(options["out"])
     store.check_writable()
     entries = chapter.planned(statements, full=full)
@@ -70,7 +78,7 @@ def chapter_command(only: Sequence[str], full: bool, listed: bool, page: Path | 
         check_fits(entries, store, rules)
         running = {**options, "engine": "local", "timeout": None, "address": None, "gpus_per_cell": 0}
         summary = run_entries(terminal, entries, store, rules, {**running, "check": False, "form": "none"})
-    _tell(terminal, chapter, statements, store, page or options["out"] / "chapter.html", full=full)
+    _tell(terminal, chapter, statements, store, page, full=full)
     if summary is not None:
         summary.raise_failed()
 
@@ -84,7 +92,7 @@ def _list(terminal: "Terminal", chapter: "Chapter", statements: "Sequence[Statem
         )
         for statement in statements
     ]
-    terminal.listing(("of", "statement", "experiments"), rows)
+    terminal.listing(("figure or problem", "statement", "experiments"), rows)
 
 
 def _tell(
@@ -102,5 +110,5 @@ def _tell(
         families = [family["verdict"] for run in data["runs"] for family in run["families"]]
         counts = ", ".join(f"{families.count(verdict)} {verdict}" for verdict in dict.fromkeys(families))
         rows.append((statement.label, statement.title, data["verdict"], counts))
-    terminal.listing(("of", "statement", "verdict", "quantities"), rows)
+    terminal.listing(("figure or problem", "statement", "verdict", "quantities"), rows)
     terminal.note(f"page: {path}, data: {path.with_suffix('.json')}")

@@ -76,6 +76,15 @@ def experiments_named(ctx: click.Context, param: click.Parameter, incomplete: st
     return [CompletionItem(name, help=cls.summary()) for name, cls in found if name.startswith(incomplete)]
 
 
+def statements_named(ctx: click.Context, param: click.Parameter, incomplete: str) -> "Items":
+    """Figures, equations and problems of the chapter, each with its statement."""
+    from click.shell_completion import CompletionItem
+
+    from resexp.chapter.statements import titles
+
+    return [CompletionItem(name, help=title) for name, title in titles() if name.startswith(incomplete)]
+
+
 def entries_named(ctx: click.Context, param: click.Parameter, incomplete: str) -> "Items":
     """Names of the entries of the YAML files that stand on the line already."""
     import yaml

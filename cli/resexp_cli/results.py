@@ -98,11 +98,12 @@ def report_command(
       resexp report 'results/variance/*' --page variance.html
     """
     from resexp.report.page.overview import overview
-    from resexp.report.page.render import check_renderable, render, write
+    from resexp.report.page.render import check_page, check_renderable, render, write
     from resexp.report.selection import Selection
     from resexp_cli.console import Terminal
 
     check_renderable()
+    check_page(page)
     terminal = Terminal(quiet=quiet)
     selection = Selection(terminal.warn)
     sources = sources or (f"{out}/**",)

@@ -1,5 +1,6 @@
 """init, new-experiment: files to begin with."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def init_command(into: Path, force: bool, quiet: bool) -> None:
     from resexp_cli.console import Terminal
 
     file = create_batch(into, force=force)
-    go = "" if into == Path() else f"cd {into} && "
+    go = "" if into == Path() else f"cd {shlex.quote(str(into))} && "
     _tell(
         Terminal(quiet=quiet),
         (file,),
@@ -82,14 +83,15 @@ def new_experiment_command(context: click.Context, name: str, kind: "Kind", quie
         shown = tuple(path.relative_to(made.checkout) for path in made.files)
         check: Steps = (
             (f"resexp {name} --quick", "run it"),
-            (f"pytest tests/test_contract.py -k {name}", "what every experiment must keep"),
+            ("python -m pip install -e '.[dev]' -c constraints.txt", "once: what the tests need"),
+            (f"python -m pytest tests/test_contract.py -k {name}", "what every experiment must keep"),
         )
     else:
         shown = tuple(path.relative_to(Path.cwd()) for path in made.files)
         check = (
-            (f"pip install -e ./{name}", "let resexp find it"),
+            (f"python -m pip install pytest -e ./{name}", "let resexp find it"),
             (f"resexp {name} --quick", "run it"),
-            (f"pytest {name}", "its tests"),
+            (f"python -m pytest {name}", "its tests"),
         )
     _tell(Terminal(quiet=quiet), shown, check)
 

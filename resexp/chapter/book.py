@@ -8,16 +8,17 @@ from typing import Any
 
 from resexp import __version__
 from resexp.chapter.statements import Chapter, Statement
-from resexp.core.errors import MissingError, ResexpError
+from resexp.core.errors import ResexpError
 from resexp.report.page.content import Page, Run, Section, run_of, worst
+from resexp.report.selection import outcome_in
 from resexp.report.text import headlines
 from resexp.runs.cell import Outcome, git_commit
 from resexp.runs.entry import Entry, cells
 from resexp.runs.store import Store
 
 INTRODUCTION = """\
-Every figure, equation and problem of chapter 11, "Residual networks", of *Understanding Deep Learning* (Prince 2023),
-as something that was run: the statement in our own words, the command that repeats it, what was measured with its 95 %
+Figures, equations and problems of chapter 11, "Residual networks", of *Understanding Deep Learning* (Prince 2023), as
+something that was run: the statement in our own words, the command that repeats it, what was measured with its 95 %
 interval over random networks, what theory says, and a verdict. Where a statement is only a limit, it says so.
 """
 VERDICTS = """\
@@ -34,7 +35,9 @@ def stored(entry: Entry, store: Store) -> tuple[list[Outcome], str]:
         try:
             found = store.load(cell)
             failure = store.failure(cell) if found is None else None
-        except MissingError as error:
+            if found is None and (store.folder(cell) / "run.json").exists():
+                outcome_in(store.folder(cell))  # says what is wrong with it
+        except ResexpError as error:  # a device that is not here, or a result that is damaged
             found, failure = None, None
             reason = str(error)
         if found is not None:
@@ -46,19 +49,22 @@ def stored(entry: Entry, store: Store) -> tuple[list[Outcome], str]:
 
 def page_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, full: bool) -> Page:
     """The page of these statements. Raises MissingError where a page cannot be made here."""
-    runs: dict[str, Run | str] = {}
+    runs: dict[str, Run] = {}
+    missing: dict[str, str] = {}
     for entry in chapter.planned(statements, full=full):
         shown = next(s.runs[entry.name] for s in statements if entry.name in s.runs)
         outcomes, reason = stored(entry, store)
-        runs[entry.name] = run_of(outcomes, entry.name, shown=shown) if outcomes else reason
+        if outcomes:
+            runs[entry.name] = run_of(outcomes, entry.name, shown=shown)
+        if reason:
+            missing[entry.name] = reason
     wanted = {statement.anchor for statement in statements}
     groups: dict[str, list[Section]] = {}
     seen: set[str] = set()
     for group in chapter.groups:
         for statement in (s for s in group.statements if s.anchor in wanted):
-            groups.setdefault(group.heading, []).append(_section(statement, runs, seen))
+            groups.setdefault(group.heading, []).append(_section(statement, runs, missing, seen))
             seen |= statement.runs.keys()
-    done = [run for run in runs.values() if isinstance(run, Run)]
     return Page(
         title="Residual networks: the chapter, measured",
         introduction=f"{INTRODUCTION}\n{VERDICTS}",
@@ -66,22 +72,25 @@ def page_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, 
         facts={
             "made by": f"resexp {__version__}" + (f", commit {commit}" if (commit := git_commit()) else ""),
             "settings": "publication (--full)" if full else "laptop",
-            "runs": f"{len(done)} of {len(runs)}",
+            "statements": f"{len(statements)} of {len(chapter.statements)}",
+            "complete runs": f"{len(runs.keys() - missing)} of {len(runs.keys() | missing)}",
         },
     )
 
 
-def _section(statement: Statement, runs: Mapping[str, Run | str], seen: Collection[str]) -> Section:
-    there = {name: runs[name] for name in statement.runs}
+def _section(
+    statement: Statement, runs: Mapping[str, Run], missing: Mapping[str, str], seen: Collection[str]
+) -> Section:
+    there = {name: runs[name] for name in statement.runs if name in runs}
     return Section(
         anchor=statement.anchor,
         title=statement.title,
         label=statement.label,
         text=statement.says,
         limit=statement.limit,
-        runs=[run for name, run in there.items() if isinstance(run, Run) and name not in seen],
-        shown_elsewhere=[run for name, run in there.items() if isinstance(run, Run) and name in seen],
-        missing=[(name, run) for name, run in there.items() if isinstance(run, str)],
+        runs=[run for name, run in there.items() if name not in seen],
+        shown_elsewhere=[run for name, run in there.items() if name in seen],
+        missing=[(name, missing[name]) for name in statement.runs if name in missing],
     )
 
 
@@ -99,7 +108,7 @@ def data_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, 
                 "title": statement.title,
                 "says": statement.says,
                 "limit": statement.limit or None,
-                "verdict": verdict_of(outcome for name in statement.runs for outcome in kept[name][0]),
+                "verdict": verdict_of([kept[name] for name in statement.runs]),
                 "runs": [_run_data(entries[name], *kept[name]) for name in statement.runs],
             }
             for statement in statements
@@ -108,27 +117,34 @@ def data_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, 
 
 
 def _run_data(entry: Entry, outcomes: Sequence[Outcome], reason: str) -> dict[str, Any]:
-    from resexp.report.command import command_of
+    from resexp.report.command import commands_of
 
     families = [family for outcome in outcomes for family in outcome.result.families]
     return {
         "entry": entry.name,
         "experiment": entry.experiment,
-        "command": command_of([outcome.cell for outcome in outcomes] or list(cells(entry))),
+        "commands": commands_of(list(cells(entry))),
         "cells": [f"{outcome.cell.name}/{outcome.cell.id}" for outcome in outcomes],
         "complete": not reason,
         "missing": reason or None,
-        "verdict": verdict_of(outcomes),
+        "verdict": verdict_of([(outcomes, reason)]),
         "figures": headlines(outcomes) if outcomes else [],
         "families": [{k: v for k, v in asdict(family).items() if k != "moments"} for family in families],
         "notes": list(dict.fromkeys(note for outcome in outcomes for note in outcome.result.notes)),
     }
 
 
-def verdict_of(outcomes: Iterable[Outcome]) -> str:
-    """The verdict that matters most of all families; `not run` where there is no outcome."""
-    there = list(outcomes)
-    return worst(Counter(str(f.verdict) for o in there for f in o.result.families)) if there else "not run"
+def verdict_of(runs: Iterable[tuple[Sequence[Outcome], str]]) -> str:
+    """The verdict that matters most of all families; `not run`, or `incomplete` where results are missing.
+
+    runs: outcomes of each, and why there are not more.
+    """
+    runs = list(runs)
+    families = [family for outcomes, _ in runs for outcome in outcomes for family in outcome.result.families]
+    if not any(outcomes for outcomes, _ in runs):
+        return "not run"
+    found = worst(Counter(str(family.verdict) for family in families))
+    return "incomplete" if any(reason for _, reason in runs) and found != "disagree" else found
 
 
 def as_json(data: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -125,10 +126,17 @@ class Chapter(BaseModel):
         return entries
 
 
+def titles() -> list[tuple[str, str]]:
+    """Names of statements and their titles, read without the runs and quickly."""
+    groups = yaml.safe_load((FOLDER / "statements.yaml").read_text(encoding="utf-8"))["groups"]
+    return [(name, one["title"]) for group in groups for one in group["statements"] for name in one["of"]]
+
+
 def _speaks_of(statement: Statement, name: str, entries: Mapping[str, Entry]) -> bool:
-    """A name may be short of its last letter: `figure-11.6` is 11.6a, 11.6b and 11.6c."""
-    named = any(one == name or one.rstrip("abcd") == name for one in statement.of)
-    return named or any(name in (run, entries[run].experiment) for run in statement.runs)
+    """A name may be short of its last letter, `figure-11.6` is 11.6a, 11.6b and 11.6c; * and ? are wild."""
+    known = [*statement.of, *(one.rstrip("abcd") for one in statement.of), *statement.runs]
+    known += [entries[run].experiment for run in statement.runs]
+    return any(fnmatchcase(one, name) for one in known)
 
 
 def _named(kind: str, numbers: Sequence[str]) -> str:

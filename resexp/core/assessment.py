@@ -220,7 +220,7 @@ def _explain(measured: Measured, judgement: FamilyJudgement) -> str:
     if growth:
         text += f" (log {shown.estimate:+.4f} ± {shown.stderr:.4f} against {shown.theory:+.4f})"
     else:
-        text += f" (± {shown.stderr:.2g})"
+        text += f" (standard error {shown.stderr:.2g})"
     if shown.bias > 0:
         text += f", which this width may shift by {shown.bias:.2g}"
     if shown.verdict is Verdict.NOT_JUDGED:

@@ -171,8 +171,8 @@ class Regularisers(TrainingExperiment):
     def notes(self) -> Iterable[str]:
         """How to read the changes of the test error."""
         yield (
-            "A test error is better only where the whole interval of test_error_change is below 0; trainings as short as "
-            "the default rarely show it."
+            "A test error is better only where the whole interval of test_error_change is below 0; trainings as short "
+            "as the default rarely show it."
         )
 
     def train(self, lab: Lab) -> "dict[RegulariserName, Found]":

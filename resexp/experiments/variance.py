@@ -52,6 +52,8 @@ MOST_BLOCKS = 1e300  # an overflow later than that is as good as none
 NARROWEST_JUDGED = 32  # units: below, the law of one block's square is too skew for a t-test
 SMALLEST_NORMAL = {"float32": 2.0**-126, "float64": 2.0**-1022}
 FINEST = 2.0**10  # root mean square, over the smallest normal number, below which activations have lost their digits
+NEVER = 1e7
+"""Blocks beyond which nobody waits for an overflow: what grows by an amount a block leaves float32 after 1e38."""
 LARGEST_LOG2 = {"float16": math.log2(65504.0), "float32": 128.0, "float64": 1024.0}
 
 
@@ -234,6 +236,8 @@ class Variance(Ensemble):
             growth = summarise_growth(log / self.depth)
             yield "activation_growth_per_block", growth, _theory(self).growth_per_block_limit, "limit"
         for dtype, largest in LARGEST_LOG2.items():
+            if (self._overflow_limit(largest) or 0.0) > NEVER:
+                continue
             blocks = self._first_block_beyond(second_moment, largest)
             summary = summarise(Samples.of(blocks), positive=True) if blocks is not None else None
             yield f"overflow_block_{dtype}", summary, self._overflow_limit(largest), "limit"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from itertools import islice
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from resexp.core.errors import MissingError, ResexpError, UsageError
@@ -34,6 +35,8 @@ MOST_INSIDE = 10
 LINE, COLUMN = 0.16, 1.8
 """Inches that an entry of the legend beside the panels takes."""
 MOST_COLUMNS = 3
+LETTERS = 9
+"""Of a title on an inch."""
 
 
 def check_plot(outcome_type: type[Experiment], path: Path) -> None:
@@ -85,7 +88,7 @@ def figure_of(outcomes: Sequence[Outcome], *, widest: int = 3) -> "Figure":
             draw_pictures(figure, outcomes, plot)
         else:
             middle = _draw_panels(figure, outcomes, plot, widest)
-        figure.suptitle(_title(outcomes), x=middle)
+        figure.suptitle(fill(_title(outcomes), max(30, int(LETTERS * figure.get_figwidth()))), x=middle)
     return figure
 
 
@@ -278,4 +281,5 @@ def _title(outcomes: Sequence[Outcome]) -> str:
     cell, names = outcomes[0].cell, swept([outcome.cell for outcome in outcomes])
     fields = type(cell.experiment).model_fields
     set_ones = {n: v for n, v in describe(cell).items() if n in fields and fields[n].default != v and n not in names}
-    return ", ".join([cell.name, *(f"{name} {plain(value)}" for name, value in set_ones.items() if value is not None)])
+    said = [f"{name.replace('_', ' ')} {plain(value)}" for name, value in set_ones.items() if value is not None]
+    return ", ".join([cell.name, *said])

@@ -50,6 +50,9 @@ def test_statements_are_chosen_by_number_run_or_experiment(chapter: Chapter) -> 
     assert chosen("figure-11.6") == ["figure-11.6a", "figure-11.6b", "figure-11.6c"]
     assert chosen("problem-11.13", "equation-11.2") == ["figure-11.1", "problem-11.13"]
     assert chosen("gradient-growth") == chosen("batchnorm") == ["problem-11.13"]
+    assert set(chosen("problem-11.1?")) == set(
+        chosen("problem-11.10", "problem-11.11", "problem-11.12", "problem-11.13")
+    )
     assert len(chosen()) == len(chapter.statements)
     with pytest.raises(UsageError, match=r"--only figure-11\.15: no statement of the chapter \(did you mean"):
         chosen("figure-11.15")

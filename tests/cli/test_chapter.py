@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,15 @@ def test_statements_become_a_page_data_and_a_table(resexp: Resexp, tmp_path: Pat
     ended = resexp(*EXACT)
     assert ended.code == 0
     assert re.search(r"Problem 11\.8 +Parameters of a fully connected network +agree +2 agree", ended.out)
-    data = json.loads((tmp_path / "results/chapter.json").read_text())
+    data = json.loads((tmp_path / "results/chapter-part.json").read_text())
     by_id = {statement["id"]: statement for statement in data["statements"]}
     assert set(by_id) == {"problem-11.1", "problem-11.8"}
     plain, normalised = by_id["problem-11.8"]["runs"]
-    assert plain["command"] == "resexp parameters"
-    assert normalised["command"] == "resexp parameters --batchnorm"
+    assert plain["commands"] == ["resexp parameters"]
+    assert normalised["commands"] == ["resexp parameters --batchnorm"]
     assert [run["figures"][0]["mean"] for run in (plain, normalised)] == [3841, 4241]
     assert by_id["problem-11.1"]["verdict"] == "agree"
-    page = (tmp_path / "results/chapter.html").read_text()
+    page = (tmp_path / "results/chapter-part.html").read_text()
     for words in ("3,841", "4,241", "resexp parameters --batchnorm", "Equation 11.5 from its definition", "<svg"):
         assert words in page
 
@@ -54,10 +56,67 @@ def test_a_run_that_fails_is_told_on_the_page_and_by_the_exit_code(
     ended = resexp(*EXACT)
     assert ended.code == 3
     assert "Error: 2 of 3 cells failed, in mlp-parameters, mlp-parameters-batchnorm." in ended.err
-    page = (tmp_path / "results/chapter.html").read_text()
+    page = (tmp_path / "results/chapter-part.html").read_text()
     assert "mlp-parameters: " in page
     assert "the counter is &lt;broken&gt;." in page
     assert "resexp unravel --block 0" in page
+
+
+def test_what_is_missing_or_damaged_leaves_a_statement_incomplete(resexp: Resexp, tmp_path: Path) -> None:
+    only = ("chapter", "--only", "problem-11.12", "-j", "0")
+    resexp(*only)
+    first, second, _ = sorted(tmp_path.glob("results/unet-sizes/*"))
+    (first / "run.json").write_text("{")
+    shutil.rmtree(second)
+    assert "incomplete" in resexp(*only, "--no-run").out
+    (statement,) = json.loads((tmp_path / "results/chapter-part.json").read_text())["statements"]
+    assert statement["verdict"] == "incomplete"
+    page = (tmp_path / "results/chapter-part.html").read_text()
+    assert 'class="missing"' in page
+    assert resexp(*only).code == 0
+    assert "incomplete" not in resexp(*only).out
+
+
+def test_a_disagreement_is_the_verdict_of_its_statement(
+    resexp: Resexp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resexp.theory import sizes
+
+    monkeypatch.setattr(sizes, "mlp", lambda *_, **__: 7)
+    assert re.search(r"Problem 11\.8 .*disagree", resexp(*EXACT).out)
+    data = json.loads((tmp_path / "results/chapter-part.json").read_text())
+    assert {one["id"]: one["verdict"] for one in data["statements"]} == {
+        "problem-11.1": "agree",
+        "problem-11.8": "disagree",
+    }
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("", "needs the name of a file that ends in .html"),
+        ("out.json", "needs the name of a file that ends in .html"),
+        ("/proc/x/y.html", "could not be written"),
+    ],
+)
+@pytest.mark.parametrize("command", [EXACT, ("report",)], ids=["chapter", "report"])
+def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(
+    resexp: Resexp, stored: Callable[[], set[str]], command: tuple[str, ...], page: str, told: str
+) -> None:
+    ended = resexp(*command, "--page", page)
+    assert ended.code in {1, 2}
+    assert told in ended.err
+    assert not stored()
+
+
+def test_a_title_that_is_no_text_and_a_fact_that_is_no_number_do_not_stop_a_report(
+    resexp: Resexp, tmp_path: Path
+) -> None:
+    resexp("parameters")
+    (run,) = tmp_path.glob("results/parameters/*/run.json")
+    run.write_text(run.read_text().replace('"seconds": ', '"seconds": "x", "was": '))
+    assert resexp("report", "--title", "a\udcffb").code == 0
+    assert "<title>a?b</title>" in (tmp_path / "report.html").read_text()
 
 
 def test_a_name_that_is_not_of_the_chapter_is_refused(resexp: Resexp) -> None:

@@ -125,7 +125,7 @@ def test_elsewhere_a_plugin_is_written_whose_tests_pass(resexp: Resexp, tmp_path
     ended = resexp("new-experiment", name, "--kind", kind)
     assert ended.code == 0
     assert len(ended.out.splitlines()) == 3
-    assert f"pip install -e ./{name}" in ended.err
+    assert f"pip install pytest -e ./{name}" in ended.err
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name],
         cwd=tmp_path,

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from resexp.chapter.statements import FOLDER
+from resexp.core.experiment import Experiment
+from resexp.experiments.decay_limit import DecayLimit
 from resexp.experiments.parameters import Parameters
 from resexp.experiments.paths import Paths
 from resexp.experiments.variance import Variance
-from resexp.report.command import command_of
+from resexp.report.command import commands_of
 from resexp.report.page.comparison import comparison_of
 from resexp.report.page.content import Page, Section, run_of, worst
 from resexp.report.page.overview import in_order
@@ -32,17 +34,49 @@ def measured(seed: int = 0, **values: object) -> Outcome:
     return run_cell(Cell(Variance.parse({**SMALL, "depth": 2, **values}), Settings(seed=seed)))
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_the_command_repeats_the_cells(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read by the command line itself, it stands for the same cells."""
+def read(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the cells that the command line itself makes of these commands."""
     from resexp_cli import experiments
 
-    wanted, found = list(cells(entry)), list[Cell]()
+    found = list[Cell]()
     monkeypatch.setattr(experiments, "_dry_run", lambda _terminal, resolved, _store: found.extend(resolved))
-    program, *arguments = shlex.split(command_of(wanted))
-    assert program == "resexp"
-    cli.main([*arguments, "--dry-run"], standalone_mode=False)
-    assert sorted(cell.id for cell in found) == sorted(cell.id for cell in wanted)
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "resexp"
+        cli.main([*arguments, "--dry-run"], standalone_mode=False)
+    return sorted(cell.id for cell in found)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_the_command_repeats_the_cells(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = list(cells(entry))
+    commands = commands_of(wanted)
+    assert len(commands) == 1
+    assert read(commands, monkeypatch) == sorted(cell.id for cell in wanted)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [Paths(blocks=4, decay=0.1), Paths(blocks=6, decay=0.5), Paths(blocks=9, decay=0.9)],  # paired, no product
+        [Parameters(net=("resnet:18",)), Parameters(net=("mlp", "resnet:34"))],
+        [Parameters(), Parameters(batchnorm=True), Parameters(bias=False)],
+        [DecayLimit(weight_decay=(0.0, 1.0)), DecayLimit(weight_decay=(0.0, 0.5))],
+        [Variance(depth=depth, alpha=alpha) for depth in (2, 3) for alpha in (None, 0.5)],
+    ],
+    ids=["paired", "several nets", "flags", "lists", "not said"],
+)
+def test_what_is_no_product_is_told_line_by_line(settings: list[Experiment], monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [Cell(one, Settings()) for one in settings]
+    commands = commands_of(wanted)
+    assert len(commands) == len(wanted)
+    assert read(commands, monkeypatch) == sorted(cell.id for cell in wanted)
+
+
+def test_of_many_commands_the_first_are_told() -> None:
+    many = [Cell(Paths(blocks=n, decay=1 / n), Settings()) for n in range(2, 32)]
+    assert commands_of(many)[-1] == "# and 18 more"
+    assert len(commands_of(many)) == 13
 
 
 class Tags(HTMLParser):
@@ -103,7 +137,8 @@ def test_numbers_stand_beside_theory() -> None:
 
 def test_the_verdict_that_matters_most_stands_for_all() -> None:
     assert worst({"agree": 5, "disagree": 1, "no theory": 9}) == "disagree"
-    assert worst({"underpowered": 1, "agree": 1}) == "agree"
+    assert worst({"underpowered": 1, "agree": 1}) == "underpowered"
+    assert worst({"not judged": 3, "agree": 1}) == "agree"
     assert worst({}) == "no theory"
 
 
@@ -113,8 +148,24 @@ def test_seeds_are_pooled_and_settings_stand_in_order() -> None:
     assert [one.cell.experiment.model_dump()["depth"] for one in settings] == [3, 10]
     draws = {row["draws"] for one in settings for row in one.result.headline if "growth" in str(row["quantity"])}
     assert draws == {48}
-    command = run_of(settings, "one", made_of=outcomes).command
+    (command,) = run_of(settings, "one", made_of=outcomes).commands
     assert command == "resexp variance --depth 10,3 --width 8 --batch 4 --draws 16 --seed 2,0,1"
+
+
+def test_names_of_sections_are_there_once_and_what_is_not_drawn_is_counted(tmp_path: Path) -> None:
+    from resexp.report.page.overview import overview
+    from resexp.runs.store import Store
+
+    chosen = []
+    for entry in ("a_b", "a-b"):
+        for blocks in range(2, 16):
+            outcome = run_cell(Cell(Paths(blocks=blocks), Settings()))
+            chosen.append((entry, str(Store(tmp_path).save(outcome))))
+    page = overview(chosen, "Both", lambda error: pytest.fail(str(error)))
+    assert [section.anchor for section in page.sections] == ["paths-a-b", "paths-a-b-2"]
+    assert [section.runs[0].left_out for section in page.sections] == [2, 2]
+    ids = [found["id"] for _, found in Tags(render(page)).all if "id" in found]
+    assert len(ids) == len(set(ids))
 
 
 def test_a_sweep_of_numbers_is_compared_and_curves_keep_their_colours() -> None:

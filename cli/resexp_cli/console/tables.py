@@ -15,7 +15,16 @@ from resexp_cli.console.styles import VERDICTS
 EXPENDABLE = (("theory_kind",), ("stderr",), ("median",), ("ci_low", "ci_high"))
 """Columns that a narrow terminal leaves out, the first ones first."""
 
-NARROWEST = {"quantity": 16, "question": 16, "setting": 16, "verdicts": 18}
+NARROWEST = {
+    "quantity": 16,
+    "question": 16,
+    "setting": 16,
+    "verdicts": 18,
+    "figure or problem": 17,
+    "statement": 20,
+    "experiments": 14,
+    "quantities": 12,
+}
 """Columns whose lines may be broken, and how narrow they may become before others are cut."""
 
 

@@ -32,8 +32,8 @@ class Terminal:
         # FORCE_COLOR makes rich take a pipe for a terminal; what is printed must not change with it.
         self.interactive = _is_terminal(sys.stdout)
         fixed = "COLUMNS" in os.environ or self.interactive
-        self.out = Console(file=sys.stdout, highlight=False, width=None if fixed else WIDTH_OF_FILES)
-        self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True, theme=Theme(PROGRESS))
+        self.out = Console(file=sys.stdout, highlight=False, emoji=False, width=None if fixed else WIDTH_OF_FILES)
+        self.err = Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True, theme=Theme(PROGRESS))
 
     def note(self, text: str) -> None:
         """A line on stderr that scripts may ignore."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resexp.core.result import FamilyResult, Value, Verdict
-from resexp.report.command import command_of
+from resexp.report.command import commands_of
 from resexp.report.page.picture import Picture, can_be_drawn, picture_of
 from resexp.report.text import headlines, last_rows, short, swept_values
 from resexp.runs.cell import Outcome
 
-ORDER = (Verdict.DISAGREE, Verdict.AGREE, Verdict.UNDERPOWERED, Verdict.NOT_JUDGED, Verdict.NO_THEORY)
+ORDER = (Verdict.DISAGREE, Verdict.UNDERPOWERED, Verdict.AGREE, Verdict.NOT_JUDGED, Verdict.NO_THEORY)
 """Which verdict stands for several: what matters most first."""
 STATISTICS = ("quantity", "mean", "ci_low", "ci_high", "theory", "theory_kind", "verdict")
 MOST_DRAWN = 12
@@ -45,7 +45,7 @@ class Run:
     name: str
     experiment: str
     meaning: str
-    command: str
+    commands: Sequence[str]
     settings: int
     verdicts: Mapping[str, int]
     figures: Sequence[Figure]
@@ -86,8 +86,9 @@ class Section:
 
     @property
     def verdict(self) -> str:
-        """The verdict that matters most of its runs."""
-        return worst(Counter(run.verdict for run in self.all_runs)) if self.all_runs else "not run"
+        """The verdict that matters most of its runs; `incomplete` where not all of them are there."""
+        found = worst(Counter(run.verdict for run in self.all_runs)) if self.all_runs else "not run"
+        return "incomplete" if self.missing and found not in {"not run", Verdict.DISAGREE} else found
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def run_of(
         name=name,
         experiment=kind.name(),
         meaning=kind.summary(),
-        command=command_of([outcome.cell for outcome in made_of or outcomes]),
+        commands=commands_of([outcome.cell for outcome in made_of or outcomes]),
         settings=len(outcomes),
         verdicts=verdicts,
         figures=_figures(outcomes, shown),
@@ -201,8 +202,9 @@ def _facts(outcomes: Sequence[Outcome]) -> dict[str, str]:
         different = list(dict.fromkeys(str(value) for value in values if value is not None))
         return ", ".join(different[:4]) + (f" and {len(different) - 4} more" if len(different) > 4 else "")
 
-    seconds = sum(float(run.get("seconds", 0.0)) for run in runs)
-    versions = [", ".join(f"{name} {number}" for name, number in run.get("versions", {}).items()) for run in runs]
+    seconds = sum(found for run in runs if isinstance(found := run.get("seconds"), int | float))
+    of_each = [found for run in runs if isinstance(found := run.get("versions"), dict)]
+    versions = [", ".join(f"{name} {number}" for name, number in found.items()) for found in of_each]
     facts = {
         "stored as": said([f"{run['experiment']}/{run['id']}" for run in runs]),
         "seed": said([run.get("seed") for run in runs]),

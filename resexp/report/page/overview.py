@@ -31,8 +31,11 @@ def overview(chosen: Iterable[Chosen], title: str, damaged: Callable[[ResexpErro
             damaged(error)
             continue
         found.setdefault(outcome.cell.name, {}).setdefault(entry or "", []).append(outcome)
+    names = _Names()
     groups = {
-        experiment: [_section(experiment, entry, outcomes) for entry, outcomes in entries.items()]
+        experiment: [
+            _section(names.new(experiment, entry), entry or experiment, outcomes) for entry, outcomes in entries.items()
+        ]
         for experiment, entries in found.items()
     }
     cells = sum(len(outcomes) for entries in found.values() for outcomes in entries.values())
@@ -65,9 +68,25 @@ def _place(outcome: Outcome) -> list[tuple[bool, float, str]]:
     return [(isinstance(v, int | float), v if isinstance(v, int | float) else 0.0, str(v)) for v in values]
 
 
-def _section(experiment: str, entry: str, outcomes: list[Outcome]) -> Section:
+def _section(name: str, title: str, outcomes: list[Outcome]) -> Section:
     settings = in_order(outcomes)
-    name = slug(f"{experiment}-{entry}" if entry else experiment)
     compared = comparison_of(settings, name)
     run = run_of(settings, name, more=[compared] if compared is not None else [], made_of=outcomes)
-    return Section(anchor=name, title=entry or experiment, runs=[run])
+    return Section(anchor=name, title=title, runs=[run])
+
+
+class _Names:
+    """Names of sections, each once: entries `a_b` and `a-b` would be the same anchor."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def new(self, experiment: str, entry: str) -> str:
+        """A name for the results of an experiment that an entry made, or nobody."""
+        name = plain = slug(f"{experiment}-{entry}" if entry else experiment)
+        number = 1
+        while name in self._taken:
+            number += 1
+            name = f"{plain}-{number}"
+        self._taken.add(name)
+        return name

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from resexp.core.experiment import Experiment, Plot, Surface
+from resexp.core.experiment import Experiment, Pictures, Plot, Surface
 from resexp.core.result import Value
 from resexp.report.figure import figure_of, style
 from resexp.runs.cell import Outcome
@@ -85,6 +85,8 @@ def alternative_of(outcomes: Sequence[Outcome]) -> str:
     settings = f", {len(outcomes)} settings" if len(outcomes) > 1 else ""
     if type(experiment).sketched or plot is None:
         return f"Drawing by {experiment.name()}{settings}."
+    if isinstance(plot, Pictures):
+        return f"Pictures of {', '.join(plot.quantities)}, a line for each {plot.series}{settings}."
     if isinstance(plot, Surface):
         return f"Surface of {plot.quantity.replace('_', ' ')} over {plot.x} and {plot.y}{settings}."
     rows: list[dict[str, Value]] = [row for outcome in outcomes for row in outcome.result.rows]

@@ -1,5 +1,7 @@
 """A page as HTML: one file that needs nothing from anywhere."""
 
+import errno
+import os
 import re
 import uuid
 from contextlib import suppress
@@ -8,12 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resexp.core.errors import MissingError, ResexpError
+from resexp.core.errors import MissingError, ResexpError, UsageError
 from resexp.report.page.content import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+SUFFIXES = (".html", ".htm")
 
 
 def check_renderable() -> None:
@@ -30,12 +34,31 @@ def render(page: Page) -> str:
     return _environment().get_template("page.html.jinja").render(page=page)
 
 
-def write(text: str, path: Path) -> None:
-    """Write beside and rename, so that a full disk leaves an earlier page whole. Raises ResexpError."""
-    beside = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+def check_page(path: Path) -> None:
+    """Raise UsageError or ResexpError where no page of that name can be written; makes its folder."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--page '{path}': needs the name of a file that ends in .html, such as report.html.")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError or ResexpError where no file of that name can be written; makes its folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; --page needs the name of a file in it.")
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ResexpError(f"{path} could not be written: {error.strerror or error}.") from None
+
+
+def write(text: str, path: Path) -> None:
+    """Write beside and rename, so that a full disk leaves an earlier page whole. Raises ResexpError."""
+    check_writable(path)
+    beside = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        beside.write_text(text, encoding="utf-8", errors="replace")
         beside.rename(path)
     except OSError as error:
         raise ResexpError(f"{path} could not be written: {error.strerror or error}.") from None

@@ -30,6 +30,20 @@
   for (const box of boxes) box.addEventListener("change", filter);
   document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
 
+  // Paper has nothing to press: what is folded away is printed.
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details:not([open])")) {
+      details.open = true;
+      details.dataset.opened = "";
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const details of document.querySelectorAll("details[data-opened]")) {
+      details.open = false;
+      delete details.dataset.opened;
+    }
+  });
+
   function value(cell) {
     const text = cell.textContent.trim();
     const number = Number(text.replaceAll(",", "").split(" to ")[0]);
