@@ -180,21 +180,22 @@ class Segmentation(TrainingExperiment):
     def _looked_at(self, nets: "list[nn.Module]", history: "History", data: "Data", lab: Lab) -> Found:
         import torch
 
+        from resexp.training.data.cells import mirrored
         from resexp.training.stitching import stitched
 
         numbers: dict[str, list[Tensor]] = {"overlap": [], "border_error": [], "stitched_difference": []}
         picture, mask = self.large_picture(lab)
         image, predictions = picture.to(data.train.inputs)[None], []
+        around = mirrored(image, self.border // 2, self._one_tile - self.height, self._one_tile - self.breadth)
         for net in nets:
             net.eval()
             with torch.no_grad():
                 labels = torch.cat([net(x).argmax(1) for x in torch.split(data.test.inputs, 16)])
             numbers["overlap"].append(overlap(labels, data.test.targets))
             numbers["border_error"].append((labels != data.test.targets)[near_edges(data.test.targets)].double().mean())
-            tiles, whole = (
-                stitched(net, image, border=self.border // 2, tile=tile, pooled=2**self.depth)
-                for tile in (self.side, self._one_tile)
-            )
+            tiles = stitched(net, image, border=self.border // 2, tile=self.side, pooled=2**self.depth)
+            with torch.no_grad():
+                whole = net(around[None])[0][:, : self.height, : self.breadth]
             numbers["stitched_difference"].append(((tiles - whole).abs().max() / whole.abs().max()).double())
             predictions.append(tiles.argmax(0).cpu())
         pictures = {"picture": picture, "truth": mask, "prediction": predictions[0]}

@@ -41,7 +41,8 @@ def test_the_blocks_alone_decay() -> None:
 
 
 def test_claims_are_made_of_what_they_say() -> None:
-    experiment = DecayLimit.parse(SMALL)
+    """Of the largest decay, wherever it stands in the list."""
+    experiment = DecayLimit.parse({**SMALL, "weight_decay": (1.0, 0.0)})
     found = experiment.train(LAB)
     plain, residual = found["plain", 1.0], found["residual", 1.0]
     plain[1]["signal"][:] = torch.tensor([0.01, 0.03])
@@ -53,6 +54,7 @@ def test_claims_are_made_of_what_they_say() -> None:
     residual[0].step_loss[-1, 1] = torch.nan
     held = {row.quantity: row.samples.mantissa.tolist() for row in experiment.rows(found)}
     assert held["residual_still_learns"] == [0.0, 0.0]
+    assert held["plain_is_constant"] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(

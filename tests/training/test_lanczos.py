@@ -1,6 +1,8 @@
 """Lanczos and Hessian products against whole matrices: eigenvalues, traces, moments, shares near zero."""
 
 import copy
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,12 +11,15 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from resexp.core.lab import Lab
+from resexp.experiments.hessian import NUMBERS, RANKS
 from resexp.nets import zoo
+from resexp.training.checkpoint import Checkpoint
 from resexp.training.data.dataset import Examples
 from resexp.training.hessian import Hessian
 from resexp.training.initial import initialised
 from resexp.training.lanczos import lanczos, signs, trace
 from resexp.training.objective import classification
+from resexp.training.spectra import Spectra
 
 
 def random() -> torch.Generator:
@@ -87,6 +92,13 @@ def tiny(norm: str) -> tuple[nn.Module, Examples]:
     return net, examples
 
 
+@cache
+def solved(norm: str, by_batch: bool) -> tuple[nn.Module, Examples, Tensor]:
+    """A tiny net, its examples, and the whole Hessian."""
+    net, examples = tiny(norm)
+    return net, examples, exact_hessian(net, examples, training=by_batch)
+
+
 def exact_hessian(net: nn.Module, examples: Examples, *, training: bool) -> Tensor:
     """By torch.func, forward over reverse, of all parameters behind each other."""
     net = copy.deepcopy(net).train(training)
@@ -111,9 +123,8 @@ CASES = pytest.mark.parametrize(("norm", "by_batch"), [("batch", True), ("batch"
 def test_a_tiny_net_against_its_exact_hessian(norm: str, by_batch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Products, outermost eigenvalues to 1e-6, trace within its interval; in chunks where those change nothing."""
     monkeypatch.setattr("resexp.training.hessian.CHUNK", 7)
-    net, examples = tiny(norm)
+    net, examples, exact = solved(norm, by_batch)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    exact = exact_hessian(net, examples, training=by_batch)
     found = Hessian(net, examples, classification(), batch_statistics=by_batch)
     assert found.size == len(exact)
     vector = torch.randn(found.size, generator=random(), dtype=torch.float64)
@@ -132,8 +143,8 @@ def test_a_tiny_net_against_its_exact_hessian(norm: str, by_batch: bool, monkeyp
 @CASES
 def test_shares_near_zero_are_those_of_the_exact_spectrum(norm: str, by_batch: bool) -> None:
     """Of each vector, between the sums with and without the nodes at the edges (Chebyshev, Markov and Stieltjes)."""
-    net, examples = tiny(norm)
-    eigenvalues, vectors = torch.linalg.eigh(exact_hessian(net, examples, training=by_batch))
+    net, examples, exact_matrix = solved(norm, by_batch)
+    eigenvalues, vectors = torch.linalg.eigh(exact_matrix)
     product = Hessian(net, examples, classification(), batch_statistics=by_batch).product
     near = 1e-2 * float(eigenvalues.abs().max())
     size, generator = len(eigenvalues), random()
@@ -160,3 +171,34 @@ def test_the_gradient_is_that_of_all_examples(monkeypatch: pytest.MonkeyPatch) -
         exact = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(alone.parameters()))])
         found = Hessian(net, examples, classification(), batch_statistics=by_batch).gradient()
         torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_told_of_a_net_is_that_of_its_exact_hessian(tmp_path: Path) -> None:
+    """The numbers of the experiment's table, each against the eigenvalues themselves, in their declared order."""
+    net, examples, exact = solved("batch", False)
+    eigenvalues = torch.linalg.eigvalsh(exact)
+    spectra = Spectra(examples, False, len(exact), 4, 1e-2, Checkpoint(tmp_path))
+    found = spectra.of([net], "plain", "end", Lab("hessian", seed=1))[0]
+    assert len(found) == RANKS + len(NUMBERS)
+    torch.testing.assert_close(found[:RANKS], eigenvalues.flip(0)[:RANKS], rtol=1e-6, atol=1e-9)
+    told = dict(zip(NUMBERS, found[RANKS:].tolist(), strict=True))
+    assert told["least_eigenvalue"] == pytest.approx(float(eigenvalues[0]), rel=1e-6)
+    assert told["negativity"] == pytest.approx(float(-eigenvalues[0] / eigenvalues[-1]), rel=1e-6)
+    off = exact - torch.diag(exact.diagonal())
+    spread = float((2 * off.square().sum() / 4).sqrt())  # of the mean of 4 estimates of the trace
+    assert told["trace"] == pytest.approx(float(exact.trace()), abs=5 * spread)
+    near = float((eigenvalues.abs() <= 1e-2 * eigenvalues[-1]).double().mean())
+    assert told["share_near_zero"] == pytest.approx(near, abs=0.1)
+    weights = torch.cat([p.detach().flatten() * (p.dim() == 4) for p in net.parameters()])
+    along = float(weights @ exact @ weights / weights.square().sum() / eigenvalues[-1])
+    assert told["curvature_along_scaling"] == pytest.approx(along, rel=1e-6)
+
+
+def test_a_spectrum_of_few_eigenvalues_leaves_the_other_ranks_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, examples, _ = solved("none", False)
+    monkeypatch.setattr(Hessian, "product", lambda self, v: 2.0 * v)
+    found = Spectra(examples, False, 12, 1, 1e-2, Checkpoint(tmp_path)).of([net], "plain", "end", Lab("hessian"))[0]
+    assert found[0] == 2.0
+    assert found[1:RANKS].isnan().all()

@@ -26,6 +26,7 @@ JUDGED = {
     "increments": "what each network adds from row to row",
     "level": "the number itself",
     "ratio": "ratio of means over networks",
+    "share": "whether it holds in most networks",
     "nothing": "shown, not judged",
 }
 KINDS = {
