@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 # One target for each entry of experiments.yaml, read from the file itself.
 ENTRIES := $(shell sed -n '/^experiments:/,$$ s/^  \([A-Za-z0-9][A-Za-z0-9._-]*\):.*$$/\1/p' experiments.yaml)
 
-.PHONY: help install run test check-style check-types pytest experiments figures chapter docs release bench torture bias calibrate picture clean $(ENTRIES)
+.PHONY: help install run test check-style check-types pytest test-slow experiments figures chapter docs release bench torture bias calibrate picture clean $(ENTRIES)
 
 help: ## list the targets
 	@echo "Targets:"
@@ -47,7 +47,10 @@ check-types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 pytest: $(VENV)/.installed-dev
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/.installed-dev ## what make test leaves out: a release built and tried, notebooks run afresh
+	$(BIN)/pytest -n 2 -m slow
 
 experiments: $(VENV)/.installed ## run the whole experiments.yaml
 	$(BIN)/resexp run experiments.yaml

@@ -53,6 +53,7 @@ def size_of(output: dict[str, Any]) -> tuple[int, ...] | None:
     return struct.unpack(">II", base64.b64decode(png)[16:24]) if png else None
 
 
+@pytest.mark.slow
 def test_notebooks_run_afresh_show_what_they_have_stored(tmp_path: Path) -> None:
     run_afresh(tmp_path)
     for name in NAMES:

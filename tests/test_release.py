@@ -42,6 +42,7 @@ def publish(*options: str, root: Path = ROOT, path: str = os.environ["PATH"], di
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # some fifteen seconds of one core
 def test_a_release_is_built_twice_to_the_same_bytes_and_works_where_it_is_installed(tmp_path: Path) -> None:
     """From the checkout, and from the source distribution with other times and modes; then scripts/smoke.sh."""
