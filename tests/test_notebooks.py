@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.printed import differences
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
