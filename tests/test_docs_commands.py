@@ -157,7 +157,8 @@ def test_the_chapter_becomes_a_test_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main._exit_code(["chapter", "--only", "problem-11.1", "--only", "problem-11.8", "-j", "0", "-q"]) == 0
+    only = ["--only", "problem-11.1", "--only", "problem-11.8"]
+    assert main._exit_code(["chapter", *only, "-j", "0", "-q", "--page", "results/chapter.html"]) == 0
     data = json.loads((tmp_path / "results/chapter.json").read_text())
     data["statements"][0]["runs"][0]["families"][0]["verdict"] = "disagree"
     data["statements"][1]["runs"][0]["families"][0]["verdict"] = "underpowered"

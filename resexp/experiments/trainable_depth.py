@@ -135,13 +135,13 @@ class TrainableDepth(TrainingExperiment):
     plot = Plot(x="depth", series="scheme")
     quick: ClassVar = {
         "schemes": ("plain", "rescaled", "fixup"),
-        "cap": 15,
+        "cap": 17,
         "lowest": 0.005,
         "highest": 0.014,
         "rates": 2,
         "epochs": 6,
         "accuracy": 0.68,
-        "factor": 1.2,
+        "factor": 1.1,
     }
     smallest: ClassVar = {"width": 4, "cap": 5, "seeds": 2, "limit": 64, "epochs": 1, "rates": 2, "accuracy": 0.05}
     examples = (
