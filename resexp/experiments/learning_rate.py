@@ -19,7 +19,7 @@ kind is unstable are not tried.
     best_rate            at which L is smallest;   best_loss   L there, nats
     rates_that_learn     how many rates of the grid the net learned at, within the budget
 
-What is judged is whether the largest stable rate is at least `least` times as large with normalisation, in each seed,
+What is judged is whether the largest stable rate is at least `least` times as large with normalisation, in most seeds,
 at the smallest depth. That it is so in all is a reference, what others saw on other data; it is held against plain nets
 of 8 layers alone. Of the rates themselves nothing is known.
 

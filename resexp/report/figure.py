@@ -5,6 +5,7 @@ Before them the panels of curves that an experiment shows beside its rows, one s
 
 import re
 import uuid
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from itertools import islice
@@ -187,7 +188,10 @@ def _draw_panel(axis: "Axes", outcomes: Sequence[Outcome], plot: Plot, quantity:
             _draw_weights(axis, rows, plot.x, weights, number + 1, said)
     if kinds:
         axis.plot([], [], "--", color="#444444", lw=1, label=f"theory ({', '.join(kinds)})")
-    axis.set_yscale("log" if plot.log_y and positive else "linear")
+    with warnings.catch_warnings():  # a curve of one value takes matplotlib's own margin, which is no news
+        warnings.filterwarnings("ignore", "Attempting to set identical")
+        axis.set_yscale("log" if plot.log_y and positive else "linear")
+        axis.autoscale_view()
     axis.set_xlabel(plot.x)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel(with_unit(outcomes[0], quantity) if quantity else plot.y.replace("_", " "))
