@@ -12,9 +12,9 @@ variances over examples and summed over units,
     test_error               share of wrong test examples
 
 With decay lambda alone, without a loss, weights would fall to zero exponentially, so both limits are certain; what is
-measured is how strong a penalty the loss withstands. Claims at the largest decay, judged by the share of seeds (a
-reference: the book's notes name the two limits): plain_is_constant, signal below `near`; residual_is_identity, distance
-below `near`; and residual_still_learns, its error below half of the plain net's.
+measured is how strong a penalty the loss withstands. Claims at the largest decay, judged by whether they hold in most
+seeds (a reference: the book's notes name the two limits): plain_is_constant, signal below `near`; residual_is_identity,
+distance below `near`; and residual_still_learns, its error below half of the plain net's.
 
 Measured with the defaults, 8 seeds: at decay 1 the plain nets' signal is 0 to float32 in every seed and they guess (90
 % wrong), while the residual blocks are 0.15 % from the identity and their nets 3.6 % wrong, less than without decay
@@ -94,7 +94,7 @@ class DecayLimit(TrainingExperiment):
         return self
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
-        """That the limits are reached in every seed, at the largest decay."""
+        """That the limits are reached in most seeds, at the largest decay."""
         return Prediction("reference", value=1.0) if quantity in CLAIMS else None
 
     def told(self, found: "Found") -> Iterator[str]:

@@ -10,16 +10,16 @@ ends with the higher *training* error: what fails is optimisation, and it is not
 train_loss and train_error are means over the mini-batches of an epoch, each before its step, with the statistics of the
 mini-batch; test_error is that of the whole test part after the epoch, with the running statistics. Errors are shares.
 
-Theory is a reference, orderings seen by others on other data. In every seed:
+Theory is a reference, orderings seen by others on other data. In most seeds:
 
     deeper_plain_trains_worse   the deeper plain net ends with the higher training error
     deeper_plain_tests_worse    and with the higher test error
     depth_costs_plain_more      depth adds more to the training error of the plain net than to that of the residual one
     deeper_residual_no_worse    the deeper residual net's test error is at most `tolerance` above the shallower one's
 
-What is judged is the share of seeds in which that is so, against 1. An ordering that were tossed like a coin would hold
-in all of 8 seeds once in 256; with fewer seeds chance is not ruled out, and the verdict is `underpowered`. The two that
-are about residual nets are not judged after less than 60 steps: deeper ones are slower at first.
+An ordering that were tossed like a coin would hold in all of 8 seeds once in 256; with fewer seeds chance is not ruled
+out, and the verdict is `underpowered`. The two that are about residual nets are not judged after less than 60 steps:
+deeper ones are slower at first.
 
 Measured on the embedded digits with the defaults, 8 seeds, three times: depth adds 0.68 to 0.70 to the training error
 of the plain net and at most 0.01 to that of the residual one. A net that diverges counts as wrong on everything.
@@ -99,7 +99,7 @@ class Degradation(TrainingExperiment):
         return self.shallow, self.deep
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
-        """That the order holds in every seed, as was seen by others; nothing is known of the errors themselves."""
+        """That the order holds in most seeds, as was seen by others; nothing is known of the errors themselves."""
         judged = {q.name for q in self.quantities if q.judged != "nothing"}
         if quantity not in judged:
             return None

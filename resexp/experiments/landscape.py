@@ -20,9 +20,9 @@ point that is not convex in a plane is not convex. It depends on the step of the
 examples themselves, which take the size of weights out again.
 
 Theory is a reference, an ordering over seeds: in each, the residual net has the smaller share of points that are not
-convex, and (from 21 points each way on) its share is at most 0.2. What is judged is the share of seeds in which that is
-so, against 1; eight are the fewest that can rule out chance. It holds on the embedded digits in evaluation mode. In
-training mode it does not show here, and is not judged: both shares are near 0.6.
+convex, and (from 21 points each way on) its share is at most 0.2. What is judged is that it is so in most seeds; eight
+are the fewest that can rule out chance. It holds on the embedded digits in evaluation mode. In training mode it does
+not show here, and is not judged: both shares are near 0.6.
 
 By default nets have 32 layers, since a plain net of 56 does not train at all here (resexp degradation), and a net that
 failed to train would be no comparison; this plain net ends under 1 % training error. `--depth 56` is the figure of the
@@ -151,7 +151,7 @@ class Landscape(TrainingExperiment):
         return found.notes()
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
-        """That the ordering holds in every seed, as others saw, where the whole grid is at hand."""
+        """That the ordering holds in most seeds, as others saw, where the whole grid is at hand."""
         judged = {q.name for q in self.quantities if q.judged != "nothing"}
         if quantity not in judged or self.mode == "train" or self.part[1] > 1:
             return None

@@ -43,7 +43,7 @@ from pydantic import model_validator
 from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row
-from resexp.training.declared import TrainingExperiment, check_depth, claim, shown
+from resexp.training.declared import TrainingExperiment, check_depth, check_rates, claim, learning_rates, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +169,8 @@ class LearningRate(TrainingExperiment):
         "epochs": 7,
         "highest": 3.162277,
         "rates": 6,
-    } | {"least": 3.0}
+        "least": 3.0,
+    }
     smallest: ClassVar = {"depth": (8,), "width": 2, "seeds": 2, "limit": 64, "batch": 32, "epochs": 2, "rates": 2}
     examples = (
         "learning-rate",
@@ -185,15 +186,13 @@ class LearningRate(TrainingExperiment):
             check_depth("--depth", depth)
             if not 8 <= depth <= 10_000:
                 raise ValueError(f"--depth {depth}: must be from 8 to 10000.")
-        if self.lowest >= self.highest:
-            raise ValueError(f"--lowest {self.lowest}: must be less than --highest {self.highest}.")
+        check_rates(self.lowest, self.highest)
         return self
 
     @property
     def grid(self) -> list[float]:
         """The learning rates, rising."""
-        ratio = (self.highest / self.lowest) ** (1 / (self.rates - 1))
-        return [float(f"{self.lowest * ratio**n:.6g}") for n in range(self.rates)]
+        return learning_rates(self.lowest, self.highest, self.rates)
 
     @property
     def kinds(self) -> list[Kind]:
@@ -201,7 +200,7 @@ class LearningRate(TrainingExperiment):
         return [(norm, depth) for norm in NORMS for depth in self.depth]
 
     def theory(self, quantity: str, depth: int, **_: object) -> Prediction | None:
-        """That the order holds in every seed, as others saw; nothing is known of the rates themselves."""
+        """That the order holds in most seeds, as others saw; nothing is known of the rates themselves."""
         judged = quantity == CLAIM and self.net == "plain" and depth <= JUDGED_DEPTH
         return Prediction("reference", value=1.0) if judged else None
 

@@ -25,8 +25,7 @@ the features that all others add to.
 
 Theory is a reference, the order that others saw on CIFAR-10, with thresholds chosen on the embedded digits: the median
 error over single deletions is below --survives in residual nets, and above --fails in plain nets and VGG. What is
-judged is the share of seeds in which that is so, against 1; with fewer than 8 seeds chance is not ruled out, and the
-verdict is `underpowered`.
+judged is that it is so in most seeds; with fewer than 8 chance is not ruled out, and the verdict is `underpowered`.
 
 Source: Veit, Wilber and Belongie 2016, section 4; Prince 2023, section 11.2.
 """
@@ -120,7 +119,7 @@ class Lesion(TrainingExperiment):
         return self
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
-        """That the claim holds in every seed."""
+        """That the claim holds in most seeds."""
         return Prediction("reference", value=1.0) if quantity in CLAIMS else None
 
     def told(self, found: "Mapping[Kind, tuple[History, Found]]") -> Iterator[str]:

@@ -19,8 +19,8 @@ A baseline is `none`, and for skipinit-dropout and shake-shake the net without t
     training_cost             operations of a forward pass in training, as counted, over those of `none`
     evaluation_cost           the same in evaluation; of blockdrop that of its policy is part
 
-Exact: the expected branches_computed of stochastic depth, 1 - drop_rate (L + 1) / 2 L, and 1 where a branch is
-computed and only then multiplied by 0. References, judged by the share of seeds: stochastic depth ends with the
+Exact: the expected branches_computed of stochastic depth, 1 - drop_rate (L + 1) / 2 L, and 1 where a branch is computed
+and only then multiplied by 0. References, judged by whether they hold in most seeds: stochastic depth ends with the
 higher training loss, for what it trains is harder, and with the lower lesion rise, for it has learned to do without any
 block.
 
@@ -154,7 +154,7 @@ class Regularisers(TrainingExperiment):
         return net
 
     def theory(self, quantity: str, epoch: int, regulariser: RegulariserName) -> Prediction | None:
-        """The expected cost, and that the orders hold in every seed."""
+        """The expected cost, and that the orders hold in most seeds."""
         if quantity in ORDERS:
             return Prediction("reference", value=1.0)
         if quantity == "branches_computed":

@@ -9,8 +9,8 @@ goes on, so that net has somewhat fewer parameters. After training, on test pict
     overlap         pixels of cells in both truth and prediction over those in either (intersection over union)
     border_error    share of wrong pixels among those within 2 pixels of an edge between cell and ground
 
-A reference, judged by the share of seeds: with skips the overlap is higher (skips_raise_overlap) and the border error
-lower (skips_sharpen_borders), as Ronneberger et al. and Drozdzal et al. 2016 report for real cells.
+A reference, judged by whether it holds in most seeds: with skips the overlap is higher (skips_raise_overlap) and the
+border error lower (skips_sharpen_borders), as Ronneberger et al. and Drozdzal et al. 2016 report for real cells.
 
 Exact: a prediction stitched from tiles (training/stitching.py) for an image of any size is that for the whole image at
 once; stitched_difference is the largest difference of their scores over the largest score, 0 to rounding.
@@ -153,7 +153,7 @@ class Segmentation(TrainingExperiment):
         return drawn.limited(self.limit).to(lab.torch_device, lab.torch_dtype)
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
-        """That stitching changes nothing, and that the orders hold in every seed."""
+        """That stitching changes nothing, and that the orders hold in most seeds."""
         if quantity == "stitched_difference":
             return Prediction("exact", value=0.0)
         return Prediction("reference", value=1.0) if quantity in CLAIMS else None

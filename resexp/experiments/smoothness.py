@@ -11,7 +11,7 @@ all of the same mini-batch by its own statistics. On a quadratic loss they are k
 code against that. Plain nets, which differ only in whether batch normalisation follows each convolution (a bias where
 it does not), are trained alike: stochastic gradient descent without momentum or decay, at a constant rate.
 
-Theory is a reference, what others saw on other data. In every seed, of the largest values over the steps of training,
+Theory is a reference, what others saw on other data. In most seeds, of the largest values over the steps of training,
 
     loss_range_larger_without       without batch normalisation more than `least` times as large as with it
     gradient_range_larger_without   the same
@@ -113,7 +113,7 @@ class Smoothness(TrainingExperiment):
         return [self.rate * (self.shortest + k * rise) for k in range(self.lengths)]
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
-        """That the order holds in every seed, as others saw; nothing is known of the numbers themselves."""
+        """That the order holds in most seeds, as others saw; nothing is known of the numbers themselves."""
         return Prediction("reference", value=1.0) if quantity.endswith(LARGER) else None
 
     def notes(self) -> Iterable[str]:

@@ -47,7 +47,7 @@ from resexp.core.experiment import Plot, param
 from resexp.core.lab import Lab
 from resexp.core.result import Prediction, Quantity, Row
 from resexp.core.schemes import scheme as scales
-from resexp.training.declared import TrainingExperiment, claim, shown
+from resexp.training.declared import TrainingExperiment, check_rates, claim, learning_rates, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -158,18 +158,16 @@ class TrainableDepth(TrainingExperiment):
             )
         if self.cap % 2 == 0:
             raise ValueError(f"--cap {self.cap}: must be odd, since branches of two layers follow a first one.")
-        if self.lowest >= self.highest:
-            raise ValueError(f"--lowest {self.lowest}: must be less than --highest {self.highest}.")
+        check_rates(self.lowest, self.highest)
         return self
 
     @property
     def grid(self) -> list[float]:
         """The learning rates, rising."""
-        ratio = (self.highest / self.lowest) ** (1 / (self.rates - 1))
-        return [float(f"{self.lowest * ratio**n:.6g}") for n in range(self.rates)]
+        return learning_rates(self.lowest, self.highest, self.rates)
 
     def theory(self, quantity: str, **_: object) -> Prediction | None:
-        """That claims hold in every seed, as others saw; the depths that are predicted stand in the headlines."""
+        """That claims hold in most seeds, as others saw; the depths that are predicted stand in the headlines."""
         return Prediction("reference", value=1.0) if quantity in CLAIMS.values() else None
 
     def predicted(self, name: Name) -> int | None:

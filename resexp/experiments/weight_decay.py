@@ -24,8 +24,8 @@ is what is left of them where gradients vanish: a lower bound, by Pythagoras.
 
 Outputs are by the statistics of the batch. In evaluation they need not be the same: running statistics are averages
 over earlier, larger weights, and test_error_decay suffers from it where test_error_decay_batch_statistics does not.
-Judged beside the differences: in every seed the effective rate ends higher with decay than without (a reference).
-The decay by default is large, 0.1, for it to show in 88 steps: what counts is rate * decay * steps.
+Judged beside the differences: in most seeds the effective rate ends higher with decay than without (a reference). The
+decay by default is large, 0.1, for it to show in 88 steps: what counts is rate * decay * steps.
 
 Source: Prince 2023, problem 11.9; van Laarhoven 2017; Li and Arora 2020, theorem 2.7 and its case without momentum.
 """
@@ -116,7 +116,7 @@ class WeightDecay(TrainingExperiment):
         return 1.0 - self.rate * self.weight_decay
 
     def theory(self, quantity: str, step: int) -> Prediction | None:
-        """Zero for what is the same, a^t for weights without gradients, and that the order holds in every seed."""
+        """Zero for what is the same, a^t for weights without gradients, and that the order holds in most seeds."""
         if quantity in DIFFERENCES:
             return Prediction("exact", value=0.0) if self.epsilon <= NEGLIGIBLE else None
         if quantity == "weight_norm_decay":

@@ -14,7 +14,7 @@ Subclass `TrainingExperiment`, say a parameter again where another default suits
     def told(self, found):                                # what only the run can tell, such as what diverged
         yield from diverged("residual", found)
 
-What is judged is most often an order between nets, as the share of seeds in which it holds: `claim` declares it.
+What is judged is most often an order between nets, and that it holds in most seeds: `claim` declares it.
 
 Imports no torch: declarations are listed without it.
 """
@@ -58,6 +58,18 @@ def claim(name: str, meaning: str) -> Quantity:
 def convolutions(depth: int, width: float, pixels: int) -> float:
     """Multiply-adds of one image through a net of He et al. for small images: the same in each of its stages."""
     return depth * 9.0 * width**2 * pixels
+
+
+def check_rates(lowest: float, highest: float) -> None:
+    """Raise ValueError where there is nothing between the lowest and the highest learning rate."""
+    if lowest >= highest:
+        raise ValueError(f"--lowest {lowest}: must be less than --highest {highest}.")
+
+
+def learning_rates(lowest: float, highest: float, count: int) -> list[float]:
+    """So many learning rates in equal ratios, rising, to six digits."""
+    ratio = (highest / lowest) ** (1 / (count - 1))
+    return [float(f"{lowest * ratio**n:.6g}") for n in range(count)]
 
 
 def check_depth(option: str, depth: int) -> None:
@@ -124,7 +136,8 @@ class TrainingExperiment(Ensemble):
     @model_validator(mode="after")
     def _data_is_a_source(self) -> Self:
         try:
-            _ = self.makes_its_data or parse(self.data)
+            if not self.makes_its_data:
+                parse(self.data)
         except UsageError as error:
             raise ValueError(str(error)) from None
         return self
