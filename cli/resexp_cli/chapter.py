@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     shell_complete=statements_named,
     help="figure-11.3, 'problem-11.*' ..., or an experiment; repeatable",
 )
-@click.option("--full", is_flag=True, help="publication settings: more networks, longer trainings; about an hour")
+@click.option("--full", is_flag=True, help="publication settings: more networks, longer trainings; over an hour")
 @click.option("--list", "listed", is_flag=True, help="list the statements and their runs; run nothing")
 @click.option("-j", "--jobs", type=click.IntRange(min=0), help="worker processes [default: the cores]; 0: none")
 @click.option(
@@ -99,12 +99,13 @@ def _tell(
     terminal: "Terminal", chapter: "Chapter", statements: "Sequence[Statement]", store: Any, path: Path, *, full: bool
 ) -> None:
     """The page, the data beside it, and a table for the terminal."""
-    from resexp.chapter.book import as_json, data_of, page_of
+    from resexp.chapter.book import as_json, data_of, kept, page_of
     from resexp.report.page.render import render, write
 
-    told = data_of(chapter, statements, store, full=full)
+    found = kept(chapter.planned(statements, full=full), store)
+    told = data_of(statements, found, full=full)
     write(as_json(told), path.with_suffix(".json"))
-    write(render(page_of(chapter, statements, store, full=full)), path)
+    write(render(page_of(chapter, statements, found, full=full)), path)
     rows = []
     for statement, data in zip(statements, told["statements"], strict=True):
         families = [family["verdict"] for run in data["runs"] for family in run["families"]]

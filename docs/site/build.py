@@ -122,8 +122,9 @@ def build(folder: Path, results: Path) -> None:
 
 def _front(site: Site, results: Path) -> None:
     """The chapter as `resexp chapter` tells it, with a line that leads to the other pages."""
-    chapter, store = Chapter.load(), Store(results)
-    page = book.page_of(chapter, chapter.statements, store, full=False)
+    chapter = Chapter.load()
+    found = book.kept(chapter.planned(chapter.statements, full=False), Store(results))
+    page = book.page_of(chapter, chapter.statements, found, full=False)
     lines = [
         f"- {group}: " + " · ".join(f"[{one.title}]({one.page})" for one in entries)
         for group, entries in site.groups.items()
@@ -131,7 +132,7 @@ def _front(site: Site, results: Path) -> None:
     data = "The same for programs: [chapter.json](chapter.json)."
     page = replace(page, introduction="\n".join([page.introduction, data, "", "Documentation of resexp:", "", *lines]))
     (site.folder / "index.html").write_text(render(page), encoding="utf-8")
-    told = book.data_of(chapter, chapter.statements, store, full=False)
+    told = book.data_of(chapter.statements, found, full=False)
     (site.folder / "chapter.json").write_text(book.as_json(told), encoding="utf-8")
 
 

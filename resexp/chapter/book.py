@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from resexp import __version__
 from resexp.chapter.statements import Chapter, Statement
 from resexp.core.errors import ResexpError
+from resexp.report.command import commands_of
 from resexp.report.page.content import Page, Run, Section, run_of, worst
 from resexp.report.selection import outcome_in
 from resexp.report.text import headlines
@@ -28,8 +29,21 @@ theory, is what others saw on other data.
 """
 
 
-def stored(entry: Entry, store: Store) -> tuple[list[Outcome], str]:
-    """The results of an entry, and why they are not complete, if they are not."""
+@dataclass(frozen=True)
+class Kept:
+    """What the store has of an entry, and why it is not complete, if it is not."""
+
+    entry: Entry
+    outcomes: Sequence[Outcome]
+    reason: str = ""
+
+
+def kept(entries: Iterable[Entry], store: Store) -> dict[str, Kept]:
+    """What the store has of each entry, read once for the page and the data."""
+    return {entry.name: _read(entry, store) for entry in entries}
+
+
+def _read(entry: Entry, store: Store) -> Kept:
     outcomes, reason = [], ""
     for cell in cells(entry):
         try:
@@ -44,20 +58,14 @@ def stored(entry: Entry, store: Store) -> tuple[list[Outcome], str]:
             outcomes.append(found)
         else:
             reason = str(failure) if failure is not None else reason or "not run yet."
-    return outcomes, reason
+    return Kept(entry, outcomes, reason)
 
 
-def page_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, full: bool) -> Page:
+def page_of(chapter: Chapter, statements: Sequence[Statement], found: Mapping[str, Kept], *, full: bool) -> Page:
     """The page of these statements. Raises MissingError where a page cannot be made here."""
-    runs: dict[str, Run] = {}
-    missing: dict[str, str] = {}
-    for entry in chapter.planned(statements, full=full):
-        shown = next(s.runs[entry.name] for s in statements if entry.name in s.runs)
-        outcomes, reason = stored(entry, store)
-        if outcomes:
-            runs[entry.name] = run_of(outcomes, entry.name, shown=shown)
-        if reason:
-            missing[entry.name] = reason
+    shown = {name: figures for statement in reversed(statements) for name, figures in statement.runs.items()}
+    runs = {name: run_of(one.outcomes, name, shown=shown[name]) for name, one in found.items() if one.outcomes}
+    missing = {name: one.reason for name, one in found.items() if one.reason}
     wanted = {statement.anchor for statement in statements}
     groups: dict[str, list[Section]] = {}
     seen: set[str] = set()
@@ -73,7 +81,7 @@ def page_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, 
             "made by": f"resexp {__version__}" + (f", commit {commit}" if (commit := git_commit()) else ""),
             "settings": "publication (--full)" if full else "laptop",
             "statements": f"{len(statements)} of {len(chapter.statements)}",
-            "complete runs": f"{len(runs.keys() - missing)} of {len(runs.keys() | missing)}",
+            "complete runs": f"{len(found.keys() - missing)} of {len(found)}",
         },
     )
 
@@ -94,10 +102,8 @@ def _section(
     )
 
 
-def data_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, full: bool) -> dict[str, Any]:
+def data_of(statements: Sequence[Statement], found: Mapping[str, Kept], *, full: bool) -> dict[str, Any]:
     """The same for programs: each statement, its runs, their figures, verdicts and where they are stored."""
-    entries = {entry.name: entry for entry in chapter.planned(statements, full=full)}
-    kept = {name: stored(entry, store) for name, entry in entries.items()}
     return {
         "version": __version__,
         "full": full,
@@ -108,43 +114,37 @@ def data_of(chapter: Chapter, statements: Sequence[Statement], store: Store, *, 
                 "title": statement.title,
                 "says": statement.says,
                 "limit": statement.limit or None,
-                "verdict": verdict_of([kept[name] for name in statement.runs]),
-                "runs": [_run_data(entries[name], *kept[name]) for name in statement.runs],
+                "verdict": verdict_of([found[name] for name in statement.runs]),
+                "runs": [_run_data(found[name]) for name in statement.runs],
             }
             for statement in statements
         ],
     }
 
 
-def _run_data(entry: Entry, outcomes: Sequence[Outcome], reason: str) -> dict[str, Any]:
-    from resexp.report.command import commands_of
-
-    families = [family for outcome in outcomes for family in outcome.result.families]
+def _run_data(one: Kept) -> dict[str, Any]:
+    outcomes, families = one.outcomes, [family for outcome in one.outcomes for family in outcome.result.families]
     return {
-        "entry": entry.name,
-        "experiment": entry.experiment,
-        "commands": commands_of(list(cells(entry))),
+        "entry": one.entry.name,
+        "experiment": one.entry.experiment,
+        "commands": commands_of(list(cells(one.entry))),
         "cells": [f"{outcome.cell.name}/{outcome.cell.id}" for outcome in outcomes],
-        "complete": not reason,
-        "missing": reason or None,
-        "verdict": verdict_of([(outcomes, reason)]),
+        "complete": not one.reason,
+        "missing": one.reason or None,
+        "verdict": verdict_of([one]),
         "figures": headlines(outcomes) if outcomes else [],
         "families": [{k: v for k, v in asdict(family).items() if k != "moments"} for family in families],
         "notes": list(dict.fromkeys(note for outcome in outcomes for note in outcome.result.notes)),
     }
 
 
-def verdict_of(runs: Iterable[tuple[Sequence[Outcome], str]]) -> str:
-    """The verdict that matters most of all families; `not run`, or `incomplete` where results are missing.
-
-    runs: outcomes of each, and why there are not more.
-    """
-    runs = list(runs)
-    families = [family for outcomes, _ in runs for outcome in outcomes for family in outcome.result.families]
-    if not any(outcomes for outcomes, _ in runs):
+def verdict_of(runs: Sequence[Kept]) -> str:
+    """The verdict that matters most of all families; `not run`, or `incomplete` where results are missing."""
+    families = [family for run in runs for outcome in run.outcomes for family in outcome.result.families]
+    if not any(run.outcomes for run in runs):
         return "not run"
     found = worst(Counter(str(family.verdict) for family in families))
-    return "incomplete" if any(reason for _, reason in runs) and found != "disagree" else found
+    return "incomplete" if any(run.reason for run in runs) and found != "disagree" else found
 
 
 def as_json(data: dict[str, Any]) -> str:
