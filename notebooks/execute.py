@@ -1,7 +1,7 @@
 """Run the notebooks of this folder and store what they put out, in place or in another folder.
 
     .venv/bin/python notebooks/execute.py
-    .venv/bin/python notebooks/execute.py probing-a-model.ipynb --out /tmp/fresh
+    .venv/bin/python notebooks/execute.py probing-a-model.ipynb --out fresh
 
 The cells run in IPython, in the order they stand, each notebook in a namespace of its own, without a server or a
 kernel's process. What is stored holds no time, no path and no run's number: the same notebook is the same file.

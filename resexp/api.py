@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from resexp.core.lab import Lab, quarter_of_memory
 from resexp.experiments.probe import Probe, report
 from resexp.interface import Probed
 from resexp.probing.inputs import Examples, parse
-from resexp.probing.passes import Inputs
+from resexp.probing.passes import CustomLoss, Inputs, LossName
 from resexp.probing.reinitialise import Draws
 from resexp.probing.survey import survey
 from resexp.runs.cell import Cell, Outcome
@@ -61,9 +61,10 @@ def probe(
         threads=threads or torch.get_num_threads(),
         memory=memory or quarter_of_memory(),
     )
-    if isinstance(loss, str) and loss not in {"labels", "direction", "sum"}:
-        raise UsageError(f"loss: labels, direction, sum or a function, not '{loss}'.")
-    found = survey(lab, made, source, count=draws, training=mode == "train", loss=loss, line=line)  # type: ignore[arg-type]
+    if isinstance(loss, str) and loss not in get_args(LossName):
+        raise UsageError(f"loss: {', '.join(get_args(LossName))} or a function, not '{loss}'.")
+    taken = cast("LossName | CustomLoss", loss)
+    found = survey(lab, made, source, count=draws, training=mode == "train", loss=taken, line=line)
     cell = Cell(declared, Settings.parse({"seed": seed}))
     return Probed.of(Outcome(cell, report(declared, found), {}))
 

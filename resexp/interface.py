@@ -98,15 +98,16 @@ class Results(Sequence["Results"]):
 
         Raises UsageError where there is nothing to draw, MissingError where matplotlib is not installed.
         """
-        from resexp.report.figure import check_drawable, check_plot, draw, figure_of
+        from resexp.report.figure import check_drawable, check_plot, figure_of, save
 
         kind = type(self.outcomes[0].cell.experiment)
         if path is None:
             check_drawable(kind)
         else:
             check_plot(kind, Path(path))
-            draw(self.outcomes, Path(path))
         figure = figure_of(self.outcomes)
+        if path is not None:
+            save(figure, Path(path))
         # Notebooks know by themselves only figures of pyplot, and would show this one as a line of text.
         figure._repr_png_ = MethodType(_as_png, figure)  # type: ignore[attr-defined]
         return figure

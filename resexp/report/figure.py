@@ -59,8 +59,7 @@ def check_drawable(experiment: type[Experiment]) -> None:
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """Draw the outcomes of one experiment into a file. Raises ResexpError where it cannot be written."""
-    with style():
-        _save(figure_of(outcomes), path)
+    save(figure_of(outcomes), path)
 
 
 def figure_of(outcomes: Sequence[Outcome], *, widest: int = 3) -> "Figure":
@@ -133,13 +132,14 @@ def _draw_sketches(figure: "Figure", outcomes: Sequence[Outcome]) -> None:
         axis.set_title(said_of([cell], cells), fontsize=9)
 
 
-def _save(figure: "Figure", path: Path) -> None:
-    """Write beside and rename, so that a full disk leaves an earlier figure whole."""
+def save(figure: "Figure", path: Path) -> None:
+    """Write beside and rename, so that a full disk leaves an earlier figure whole. Raises ResexpError."""
     beside = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(beside, dpi=160, metadata=metadata)
+        with style():
+            figure.savefig(beside, dpi=160, metadata=metadata)
         beside.rename(path)
     except OSError as error:
         raise ResexpError(f"The figure could not be written to {path}: {error.strerror or error}.") from None

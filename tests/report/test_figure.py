@@ -32,7 +32,7 @@ def test_a_panel_for_each_quantity_with_its_theory(tmp_path: Path) -> None:
 def drawn(cells: list[Cell], monkeypatch: pytest.MonkeyPatch, path: Path) -> Figure:
     """The figure itself, not its file."""
     kept: list[Figure] = []
-    monkeypatch.setattr(figure, "_save", lambda one, _: kept.append(one))
+    monkeypatch.setattr(figure, "save", lambda one, _: kept.append(one))
     draw([run_cell(cell) for cell in cells], path)
     return kept[0]
 
@@ -84,7 +84,7 @@ def test_values_of_a_series_are_curves_of_their_own(tmp_path: Path, monkeypatch:
     for row in outcome.result.rows:
         row["half"] = "first" if int(str(row["block"])) < 2 else "second"
     kept: list[Figure] = []
-    monkeypatch.setattr(figure, "_save", lambda one, _: kept.append(one))
+    monkeypatch.setattr(figure, "save", lambda one, _: kept.append(one))
     draw([outcome], tmp_path / "v.svg")
     for axis in kept[0].axes:
         curves = {line.get_label(): line for line in axis.lines if line.get_label() in ("first", "second")}
